@@ -1,0 +1,131 @@
+"""Labelled images in memory: uint8 NHWC with their classes, where they came from and how to normalise them."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+
+def aligned_empty(shape: tuple[int, ...]) -> np.ndarray:
+    """An uninitialised uint8 array that starts at a multiple of 64 bytes, which lets TensorFlow share its memory."""
+    size = int(np.prod(shape, dtype=np.int64))
+    buffer = np.empty(size + 64, np.uint8)
+    start = -buffer.ctypes.data % 64
+    return buffer[start : start + size].reshape(shape)
+
+
+def choose_per_class(labels: np.ndarray, class_names: tuple[str, ...], count: int, seed: int) -> np.ndarray:
+    """Positions of `count` seeded random examples of each class, in the order of the data.
+
+    A class draws from (seed, class) alone, so a smaller choice is contained in a larger one of the same seed.
+
+    Raises:
+        ValueError: if `count` is not positive or a class has fewer examples.
+    """
+    if count < 1:
+        raise ValueError(f"images_per_class must be at least 1, or None for all. Received: {count}")
+    chosen = []
+    for label, name in enumerate(class_names):
+        candidates = np.flatnonzero(labels == label)
+        if len(candidates) < count:
+            raise ValueError(
+                f"images_per_class={count}, but class {name!r} has only {len(candidates)} images. "
+                f"Ask for at most {len(candidates)}, or None for all images."
+            )
+        order = np.argsort(np.random.default_rng([seed, label]).random(len(candidates)), kind="stable")
+        chosen.append(candidates[order[:count]])
+    return np.sort(np.concatenate(chosen))
+
+
+def check_labels(labels: np.ndarray, count: int, class_names: tuple[str, ...]) -> None:
+    """Raises ValueError unless `labels` is int64 of shape (count,) with values of `class_names`' positions."""
+    if labels.dtype != np.int64 or labels.shape != (count,):
+        raise ValueError(
+            f"labels must be int64 of shape ({count},), one per image. "
+            f"Received: {labels.dtype} of shape {labels.shape}"
+        )
+    if not class_names or len(set(class_names)) != len(class_names):
+        raise ValueError(f"class_names must be given and distinct. Received: {class_names}")
+    if count and not (0 <= labels.min() and labels.max() < len(class_names)):
+        raise ValueError(
+            f"labels must lie in 0..{len(class_names) - 1}, for {len(class_names)} classes. "
+            f"Received: {labels.min()}..{labels.max()}"
+        )
+
+
+def check_normalisation(mean: tuple[float, ...], std: tuple[float, ...], channels: int) -> None:
+    """Raises ValueError unless mean and std have one finite number per channel, std positive."""
+    if len(mean) != channels or len(std) != channels:
+        raise ValueError(
+            f"mean and std need one number per channel ({channels}). Received: mean={mean}, std={std}"
+        )
+    if not np.isfinite([*mean, *std]).all() or min(std) <= 0:
+        raise ValueError(f"mean must be finite and std positive. Received: mean={mean}, std={std}")
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Real images that fit in memory, held once as bytes.
+
+    Attributes:
+        images: uint8, (n, height, width, channels).
+        labels: int64, (n,), positions in `class_names`.
+        class_names: one name per class; their order is part of the data.
+        source: data set, version and split, such as "cifar10:3.0.2/train".
+        mean, std: per channel, of pixels in [0, 1]; a network sees (pixel / 255 - mean) / std.
+
+    Raises:
+        ValueError: if a field has another type or shape, or the fields disagree.
+
+    Example:
+        >>> import numpy as np
+        >>> images = ImageSet(np.zeros((2, 8, 8, 1), np.uint8), np.array([0, 1]), ("cat", "dog"), "mine", (0.5,), (1.0,))
+        >>> len(images), images.input_shape, images.num_classes
+        (2, (8, 8, 1), 2)
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    source: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != np.uint8 or self.images.ndim != 4:
+            raise ValueError(
+                "images must be uint8 of shape (n, height, width, channels). "
+                f"Received: {self.images.dtype} of shape {self.images.shape}"
+            )
+        if not len(self.images):
+            raise ValueError(f"an ImageSet needs at least one image. Received: {self.source!r} with none")
+        check_labels(self.labels, len(self.images), self.class_names)
+        check_normalisation(self.mean, self.std, self.images.shape[-1])
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+        return len(self.class_names)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of one image."""
+        height, width, channels = self.images.shape[1:]
+        return height, width, channels
+
+    def subset(self, images_per_class: int, seed: int) -> "ImageSet":
+        """The same data with `images_per_class` seeded random images of each class, in the data's order.
+
+        Raises:
+            ValueError: if a class has fewer images.
+        """
+        chosen = choose_per_class(self.labels, self.class_names, images_per_class, seed)
+        images = np.take(self.images, chosen, axis=0, out=aligned_empty((len(chosen), *self.input_shape)))
+        source = f"{self.source}, {images_per_class} per class, seed {seed}"
+        return replace(self, images=images, labels=self.labels[chosen], source=source)
+
+    def to_float(self) -> np.ndarray:
+        """Pixels in [0, 1] as float32, not normalised."""
+        return self.images.astype(np.float32) / np.float32(255)

@@ -1,0 +1,23 @@
+"""Keras layers of this package, usable by hand in any Keras model."""
+
+from kerasticket.layers.masked import (
+    MASKED,
+    Masked,
+    MaskedConv1D,
+    MaskedConv2D,
+    MaskedConv3D,
+    MaskedDense,
+    MaskedEinsumDense,
+)
+from kerasticket.layers.normalization import InstanceNormalization
+
+__all__ = [
+    "MASKED",
+    "InstanceNormalization",
+    "Masked",
+    "MaskedConv1D",
+    "MaskedConv2D",
+    "MaskedConv3D",
+    "MaskedDense",
+    "MaskedEinsumDense",
+]

@@ -1,0 +1,1 @@
+"""What to prune (criteria), where (scopes), and when (callbacks)."""

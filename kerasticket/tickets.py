@@ -1,0 +1,248 @@
+"""Ticket: weights at the rewind point, the mask, the optimizer's state there, and where they came from.
+
+A ticket file is a `.keras` model (the masked, untrained network) with two more members in its zip:
+`ticket.json` (provenance) and `ticket.npz` (optimizer state, and the round that removed each weight).
+"""
+
+import dataclasses
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from kerasticket import masking, masks, optimizer_state
+from kerasticket.masks import Mask
+from kerasticket.params import Params, differing, mismatch
+from kerasticket.runs import atomic, environment
+from kerasticket.variables import SEED_STATE, raw_params
+
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Ticket:
+    """A subnetwork at its rewind point.
+
+    Attributes:
+        params: weights, statistics and seed states; pruned weights are exactly zero.
+        mask: which weights of each kernel are kept.
+        removed_in: like `mask`, the round that removed each weight, 0 where it is kept.
+        architecture: the masked network as Keras serialises it, as JSON; None for models that cannot be.
+        optimizer: state of the optimizer at the rewind point, slots times mask; empty = fresh.
+        rewind_epoch: epochs of training behind `params`; 0 = initialisation.
+        stages: how the mask came about, one dict per call of a pruning method, in order.
+    """
+
+    params: Params
+    mask: Mask
+    removed_in: dict[str, np.ndarray]
+    architecture: str | None
+    optimizer: Params = dataclasses.field(default_factory=dict)
+    rewind_epoch: int = 0
+    stages: tuple[dict, ...] = ()
+
+    @classmethod
+    def dense(cls, model: keras.Model, *, rewind_epoch: int = 0, optimizer: Params | None = None) -> "Ticket":
+        """The model as it stands, as a ticket; weights that its masks prune count as removed in round 0.
+
+        Args:
+            model: a masked model.
+            rewind_epoch, optimizer: epochs behind its weights and `optimizer_state.get_state`; default: none, fresh.
+        """
+        masking.require_masked(model)
+        mask = masking.get_mask(model)
+        removed = {path: np.zeros(array.shape, np.uint16) for path, array in mask.items()}
+        params = masking.get_params(model)
+        return cls(params, mask, removed, _architecture(model), optimizer or {}, rewind_epoch)
+
+    @property
+    def round(self) -> int:
+        """Rounds of pruning behind the mask, over all stages."""
+        return max((stage["last_round"] for stage in self.stages), default=0)
+
+    @property
+    def sparsity(self) -> float:
+        """Share of the prunable weights that are pruned."""
+        return masks.sparsity(self.mask)
+
+    @property
+    def kept(self) -> int:
+        return masks.kept(self.mask)
+
+    @property
+    def total(self) -> int:
+        return masks.total(self.mask)
+
+    def pruned(
+        self,
+        mask: Mask,
+        stage: dict,
+        *,
+        params: Params | None = None,
+        optimizer: Params | None = None,
+        round: int | None = None,
+    ) -> "Ticket":
+        """The ticket after one more round, which kept `mask`.
+
+        Args:
+            mask: nested in this ticket's mask.
+            stage: JSON-able description of the method; equal consecutive stages are merged into one.
+            params, optimizer: the rewind point to start from, default the one of this ticket.
+            round: number of the round, default the next one.
+        """
+        if not masks.is_nested(mask, self.mask):
+            raise ValueError("Expected a mask nested in the ticket's: a pruned weight does not come back.")
+        number = self.round + 1 if round is None else round
+        removed = {
+            path: np.where(self.mask[path] & ~mask[path], np.uint16(number), self.removed_in[path]) for path in mask
+        }
+        zeroed = _zeroed(self.params if params is None else params, mask)
+        slots = optimizer_state.masked_state(self.optimizer if optimizer is None else optimizer, mask)
+        stages = _extended(self.stages, stage, number)
+        return dataclasses.replace(
+            self, params=zeroed, mask=mask, removed_in=removed, optimizer=slots, stages=stages
+        )
+
+    def apply(self, model: keras.Model) -> None:
+        """Makes the model this ticket: weights, statistics, masks, and the optimizer if it is compiled.
+
+        Raises:
+            ValueError: the ticket is another model's; nothing has been changed then.
+        """
+        self._check_fits(model)
+        masking.set_mask(model, self.mask)
+        masking.set_params(model, self.params)
+        if getattr(model, "optimizer", None) is None:
+            return
+        if self.optimizer:
+            optimizer_state.build(model)
+            optimizer_state.set_state(model, self.optimizer)
+        elif model.optimizer.built:
+            optimizer_state.set_state(model, optimizer_state.fresh_state(model))
+
+    def verify(self, model: keras.Model) -> None:
+        """Raises ValueError unless the model is this ticket to the bit.
+
+        That is: masks equal, pruned weights exactly zero in the variables themselves, all other weights,
+        statistics and seed states equal, and the optimizer (if built) at the rewind point.
+        """
+        self._check_fits(model)
+        problems = [f"mask of '{path}'" for path in differing(masking.get_mask(model), self.mask)]
+        problems += [f"weights of '{path}'" for path in differing(raw_params(model), self.params)]
+        if getattr(model, "optimizer", None) is not None and model.optimizer.built:
+            expected = self.optimizer or optimizer_state.fresh_state(model)
+            problems += [f"optimizer's '{key}'" for key in differing(optimizer_state.get_state(model), expected)]
+        if problems:
+            raise ValueError(
+                f"The model is not this ticket (round {self.round}, sparsity {self.sparsity:.2%}): different are the "
+                f"{', the '.join(problems[:6])}{' and more' if len(problems) > 6 else ''}. Call ticket.apply(model)."
+            )
+
+    def model(self) -> keras.Model:
+        """A new masked Keras model that is this ticket, not compiled."""
+        if self.architecture is None:
+            raise ValueError("This ticket is of a subclassed model: build the model yourself, then ticket.apply(model).")
+        model = keras.saving.deserialize_keras_object(json.loads(self.architecture))
+        masking.set_mask(model, self.mask)
+        masking.set_params(model, self.params)
+        return model
+
+    def save(self, path: str | Path) -> None:
+        """Writes the `.keras` file; temporary name first, so an interrupted save leaves nothing behind.
+
+        Raises:
+            ValueError: another ending than `.keras`, or a folder that cannot be written to.
+        """
+        path = Path(path)
+        if path.suffix != ".keras":
+            raise ValueError(f"Expected a path that ends in .keras. Received: '{path}'.")
+        with atomic(path) as temporary:
+            self.model().save(temporary)
+            with zipfile.ZipFile(temporary, "a") as archive:
+                archive.writestr("ticket.json", json.dumps(self._header(), indent=1))
+                archive.writestr("ticket.npz", _npz(self._arrays()))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Ticket":
+        """Reads a ticket file, on any backend.
+
+        Raises:
+            ValueError: no such file, a damaged one, or one that is no ticket.
+        """
+        try:
+            with zipfile.ZipFile(path) as archive:
+                header = json.loads(archive.read("ticket.json"))
+                arrays = dict(np.load(io.BytesIO(archive.read("ticket.npz")), allow_pickle=False))
+            if header["format"] != FORMAT:
+                raise ValueError(f"format {header['format']}, this version reads {FORMAT}")
+            model = keras.saving.load_model(path, compile=False)
+        except Exception as error:
+            raise ValueError(
+                f"Expected a ticket that Ticket.save wrote. Received: '{path}' ({type(error).__name__}: {error}). "
+                "It is absent, damaged, or an ordinary file; make it again."
+            ) from error
+        return cls(
+            masking.get_params(model) | _with_prefix(arrays, "seed|"),
+            masking.get_mask(model),
+            _with_prefix(arrays, "removed_in|"),
+            _architecture(model),
+            _with_prefix(arrays, "optimizer|"),
+            header["rewind_epoch"],
+            tuple(header["stages"]),
+        )
+
+    def _header(self) -> dict:
+        versions = environment()
+        versions.pop("command")
+        about = {"format": FORMAT, "round": self.round, "sparsity": self.sparsity, "kept": self.kept}
+        return about | {"rewind_epoch": self.rewind_epoch, "stages": list(self.stages), "written_by": versions}
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """What a `.keras` file does not hold: Keras drops the states of seed generators."""
+        seeds = {f"seed|{path}": array for path, array in self.params.items() if path.endswith(SEED_STATE)}
+        removed = {f"removed_in|{path}": array for path, array in self.removed_in.items()}
+        return seeds | removed | {f"optimizer|{key}": array for key, array in self.optimizer.items()}
+
+    def _check_fits(self, model: keras.Model) -> None:
+        wrong = mismatch(self.params, masking.get_params(model), "the ticket")
+        wrong = wrong or mismatch(self.mask, masking.get_mask(model), "the ticket's mask")
+        if wrong:
+            raise ValueError(f"The ticket is another model's. {wrong} Build that model, or take ticket.model().")
+
+
+def _architecture(model: keras.Model) -> str | None:
+    try:
+        config = keras.saving.serialize_keras_object(model)
+        config.pop("compile_config", None)
+        return json.dumps(config)
+    except (NotImplementedError, TypeError):
+        return None  # a subclassed model without a config of its own
+
+
+def _zeroed(params: Params, mask: Mask) -> Params:
+    return {
+        path: np.where(mask[path], array, array.dtype.type(0)) if path in mask else array
+        for path, array in params.items()
+    }
+
+
+def _extended(stages: tuple[dict, ...], stage: dict, number: int) -> tuple[dict, ...]:
+    """The stages with round `number` of `stage` added to the last one if that is the same method."""
+    if stages:
+        last = {key: value for key, value in stages[-1].items() if key not in ("first_round", "last_round")}
+        if last == stage and stages[-1]["last_round"] == number - 1:
+            return (*stages[:-1], {**stages[-1], "last_round": number})
+    return (*stages, {**stage, "first_round": number, "last_round": number})
+
+
+def _with_prefix(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _npz(arrays: dict[str, np.ndarray]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
