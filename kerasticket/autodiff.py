@@ -24,7 +24,8 @@ def functional_loss(model: keras.Model, loss: Callable[[Any, Any], Any]) -> Func
 
     Args:
         model: a built model.
-        loss: `loss(targets, outputs)`, a `keras.losses.Loss` or a function; its result is averaged.
+        loss: a `keras.losses.Loss`, whose own reduction is ignored, or a function of (targets, outputs). The mean
+            over all its values is taken, in the dtype of the model's outputs, but float32 at least.
 
     Returns:
         A function of `trainable_values` (a list, ordered as `model.trainable_variables`), inputs, targets.
@@ -43,6 +44,8 @@ def functional_loss(model: keras.Model, loss: Callable[[Any, Any], Any]) -> Func
         raise ValueError(
             f"Expected a built model: call it on data first. Received: model={model.name!r}, not built"
         )
+    # Not Loss.__call__ and ops.mean: they drop from float64 to float32 on torch.
+    per_example = loss.call if isinstance(loss, keras.losses.Loss) else loss
     # Copied through NumPy: on JAX, the next fit deletes the buffers of the variables.
     frozen = [np.array(ops.convert_to_numpy(variable)) for variable in model.non_trainable_variables]
     dtypes = [variable.dtype for variable in model.non_trainable_variables]
@@ -51,7 +54,10 @@ def functional_loss(model: keras.Model, loss: Callable[[Any, Any], Any]) -> Func
         constants = [ops.convert_to_tensor(v, dtype) for v, dtype in zip(frozen, dtypes, strict=True)]
         values = _tensors(list(trainable_values))
         outputs, _ = model.stateless_call(values, constants, ops.convert_to_tensor(inputs), training=False)
-        return ops.mean(loss(ops.convert_to_tensor(targets), outputs))
+        if keras.backend.standardize_dtype(outputs.dtype) in ("float16", "bfloat16"):
+            outputs = ops.cast(outputs, "float32")
+        losses = per_example(ops.convert_to_tensor(targets), outputs)
+        return ops.sum(losses) / ops.cast(ops.size(losses), losses.dtype)
 
     return mean_loss
 

@@ -211,7 +211,7 @@ def _held(array: np.ndarray, layer: Masked | None) -> np.ndarray:
 
 
 def _mask_of(layer: Masked) -> np.ndarray:
-    return ops.convert_to_numpy(layer.mask)
+    return ops.convert_to_numpy(layer.mask.value)
 
 
 def _masked_layer(layer: keras.Layer) -> keras.Layer:

@@ -21,7 +21,7 @@ def build(model: keras.Model) -> None:
 
 def get_state(model: keras.Model) -> Params:
     """Every variable of the (built) optimizer as an array."""
-    return {key: np.array(ops.convert_to_numpy(v)) for key, v in _keyed(model, model.optimizer).items()}
+    return {key: np.array(ops.convert_to_numpy(v.value)) for key, v in _keyed(model, model.optimizer).items()}
 
 
 def set_state(model: keras.Model, state: Params) -> None:
@@ -44,7 +44,7 @@ def fresh_state(model: keras.Model) -> Params:
     """The state that the optimizer has before its first step, whatever it has done since."""
     twin = type(model.optimizer).from_config(model.optimizer.get_config())
     twin.build(model.trainable_variables)
-    return {key: np.array(ops.convert_to_numpy(v)) for key, v in _keyed(model, twin).items()}
+    return {key: np.array(ops.convert_to_numpy(v.value)) for key, v in _keyed(model, twin).items()}
 
 
 def masked_state(state: Params, mask: Mask) -> Params:

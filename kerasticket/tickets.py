@@ -165,6 +165,11 @@ class Ticket:
                 archive.writestr("ticket.json", json.dumps(self._header(), indent=1))
                 archive.writestr("ticket.npz", _npz(self._arrays()))
 
+    def save_trained(self, path: str | Path, trained: Params) -> None:
+        """Writes what became of this ticket, `trained` params under its mask, as an ordinary `.keras` model."""
+        with atomic(path) as temporary:
+            dataclasses.replace(self, params=trained).model().save(temporary)
+
     @classmethod
     def load(cls, path: str | Path) -> "Ticket":
         """Reads a ticket file, on any backend.

@@ -34,7 +34,7 @@ def raw_params(model: keras.Layer) -> Params:
 
     Seed states are int64 here on every backend (Keras holds them as uint32 on JAX, int64 elsewhere).
     """
-    arrays = {path: np.array(ops.convert_to_numpy(variable)) for path, variable in named_variables(model).items()}
+    arrays = {path: np.array(ops.convert_to_numpy(variable.value)) for path, variable in named_variables(model).items()}
     return {path: a.astype(np.int64) if path.endswith(SEED_STATE) else a for path, a in arrays.items()}
 
 

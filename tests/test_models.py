@@ -196,7 +196,8 @@ def test_resnet_initialisation(name):
             if kernel.size > 10_000:
                 assert np.abs(kernel).max() > 2.5 * std
     logits = model.get_layer("logits")
-    assert ops.convert_to_numpy(logits.kernel).std() == pytest.approx(torch_spread(logits.kernel.shape[0]), rel=0.05)
+    spread = ops.convert_to_numpy(logits.kernel).std()
+    assert spread == pytest.approx(torch_spread(logits.kernel.shape[0]), rel=0.05)
     assert np.abs(ops.convert_to_numpy(logits.bias)).max() > 0
 
 
@@ -209,8 +210,8 @@ def test_lenet_initialisation():
 
 def test_seeded_draws_are_those_of_numpy():
     """One draw, pinned by hand: the same on every backend and NumPy release that the package claims."""
-    draw = ops.convert_to_numpy(SeededInitializer("uniform", 1.0, seed=0, key="conv_1/kernel")((3,), "float32"))
-    np.testing.assert_allclose(draw, PINNED_DRAW, atol=1e-6)
+    draw = SeededInitializer("uniform", 1.0, seed=0, key="conv_1/kernel")((3,), "float32")
+    np.testing.assert_allclose(ops.convert_to_numpy(draw), [0.23680437, 0.11215565, -0.2544428], atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -249,8 +250,8 @@ def torch_alexnet(nn, channels, pixels, classes):
     def conv(before, after, size):
         return [nn.Conv2d(before, after, size, padding=size // 2), nn.ReLU()]
 
-    features = [*conv(channels, 128, 5), nn.MaxPool2d(2), *conv(128, 192, 5), nn.MaxPool2d(2), *conv(192, 256, 3)]
-    features += [*conv(256, 192, 3), *conv(192, 192, 3), nn.MaxPool2d(2), nn.Flatten()]
+    features = [*conv(channels, 128, 5), nn.MaxPool2d(2), *conv(128, 192, 5), nn.MaxPool2d(2)]
+    features += [*conv(192, 256, 3), *conv(256, 192, 3), *conv(192, 192, 3), nn.MaxPool2d(2), nn.Flatten()]
     return nn.Sequential(*features, nn.Linear(192 * (pixels // 8) ** 2, classes))
 
 
@@ -283,7 +284,8 @@ def torch_twins(name, nn):
     if name == "alexnet":
         return torch_alexnet(nn, 2, 8, 3)
     if name == "resnet10":
-        return torch_resnet10(nn, [nn.Conv2d(2, 2, 3, 1, 1, bias=False), nn.BatchNorm2d(2), nn.ReLU()], 2, 3, nn.BatchNorm2d)
+        stem = [nn.Conv2d(2, 2, 3, 1, 1, bias=False), nn.BatchNorm2d(2), nn.ReLU()]
+        return torch_resnet10(nn, stem, 2, 3, nn.BatchNorm2d)
     if name == "resnet10_imagenet":
         stem = [nn.Conv2d(2, 2, 7, 2, 3, bias=False), nn.BatchNorm2d(2), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
         return torch_resnet10(nn, stem, 2, 3, nn.BatchNorm2d)
@@ -295,17 +297,22 @@ def torch_twins(name, nn):
     return torch_resnet10(nn, stem, 2, 3, instance_norm, pooled=True)
 
 
+def block_name(layer: keras.layers.Layer) -> str:
+    return layer.name.split("_block")[0]
+
+
 def ordered_layers(model: keras.Model) -> list[keras.layers.Layer]:
     """Layers with weights in the order in which torch's modules are written: main path, then shortcut."""
-    by_block: dict[str, list] = {}
-    for layer in model.layers:
-        if layer.weights:
-            by_block.setdefault(layer.name.split("_block")[0], []).append(layer)
-    return [
-        layer
-        for block in by_block.values()
-        for layer in sorted(block, key=lambda layer: ("shortcut" in layer.name, layer.name[-1] if "block" in layer.name else ""))
-    ]
+    layers = [layer for layer in model.layers if layer.weights]
+    blocks = list(dict.fromkeys(block_name(layer) for layer in layers))
+    return sorted(layers, key=lambda layer: (blocks.index(block_name(layer)), "shortcut" in layer.name))
+
+
+def random_weight(rng: np.random.Generator, weight: keras.Variable) -> np.ndarray:
+    """Kernels that keep the scale of their input; gamma, beta and statistics between .3 and .9."""
+    if len(weight.shape) > 1:
+        return rng.normal(0, 1.5 / math.sqrt(math.prod(weight.shape[:-1])), weight.shape)
+    return rng.uniform(0.3, 0.9, weight.shape)
 
 
 def copy_weights(model: keras.Model, twin, torch) -> None:
@@ -313,11 +320,7 @@ def copy_weights(model: keras.Model, twin, torch) -> None:
     modules = [module for module in twin.modules() if hasattr(module, "weight")]
     rng = np.random.default_rng(1)
     for layer, module in zip(ordered_layers(model), modules, strict=True):
-        values = [rng.uniform(0.3, 0.9, weight.shape) * rng.choice([-1, 1], weight.shape) for weight in layer.get_weights()]
-        if isinstance(layer, keras.layers.BatchNormalization):
-            values[3] = np.abs(values[3])
-        scale = 1 / math.sqrt(math.prod(values[0].shape[:-1]))
-        values[0] = values[0] * (scale if values[0].ndim > 1 else 1)
+        values = [random_weight(rng, weight) for weight in layer.weights]
         layer.set_weights([value.astype("float32") for value in values])
         first = values[0]
         if first.ndim == 4:
@@ -327,14 +330,14 @@ def copy_weights(model: keras.Model, twin, torch) -> None:
             values[0] = first.reshape(*shape, -1).transpose(3, 2, 0, 1).reshape(first.shape[1], -1)
         elif first.ndim == 2:
             values[0] = first.T
-        names = ["weight", "bias", "running_mean", "running_var"]
-        for target, value in zip(names, values, strict=False):
+        names = ["weight", "bias", "running_mean", "running_var"][: len(values)]
+        for target, value in zip(names, values, strict=True):
             getattr(module, target).data.copy_(torch.from_numpy(value))
 
 
 @pytest.mark.parametrize("name", ["convnet", "alexnet", "resnet10", "resnet10_imagenet", "resnet_ap10"])
 def test_equals_the_torch_net(name):
-    """With equal weights, logits agree with a net of torch's own layers (padding, pooling, norms, flattening)."""
+    """With equal weights, logits agree with a net of torch's own layers (padding, pooling, norms)."""
     torch = pytest.importorskip("torch")
     model, twin = small(name), torch_twins(name, torch.nn).eval()
     copy_weights(model, twin, torch)

@@ -1,0 +1,29 @@
+"""Data: real images, distilled sets, augmentation, and the tf.data pipelines that feed every backend."""
+
+from kerasticket.data.baselines import mix, random_real
+from kerasticket.data.decoding import StreamedImages
+from kerasticket.data.distilled import DistilledSet
+from kerasticket.data.folders import IMAGENET10
+from kerasticket.data.images import ImageSet
+from kerasticket.data.pipeline import pipeline, seek
+from kerasticket.data.real import DATASETS, load, load_folder
+from kerasticket.data.recipes import DIGITS, MATCHING, PAPER_CIFAR, PAPER_IMAGENET, Augmentation
+
+__all__ = [
+    "DATASETS",
+    "DIGITS",
+    "IMAGENET10",
+    "MATCHING",
+    "PAPER_CIFAR",
+    "PAPER_IMAGENET",
+    "Augmentation",
+    "DistilledSet",
+    "ImageSet",
+    "StreamedImages",
+    "load",
+    "load_folder",
+    "mix",
+    "pipeline",
+    "random_real",
+    "seek",
+]

@@ -1,4 +1,4 @@
-"""Labelled images in memory: uint8 NHWC with their classes, where they came from and how to normalise them."""
+"""Labelled images in memory: uint8 NHWC with their classes, their origin and how to normalise them."""
 
 from dataclasses import dataclass, replace
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def aligned_empty(shape: tuple[int, ...]) -> np.ndarray:
-    """An uninitialised uint8 array that starts at a multiple of 64 bytes, which lets TensorFlow share its memory."""
+    """An uninitialised uint8 array at a multiple of 64 bytes, whose memory TensorFlow can share."""
     size = int(np.prod(shape, dtype=np.int64))
     buffer = np.empty(size + 64, np.uint8)
     start = -buffer.ctypes.data % 64
@@ -37,7 +37,7 @@ def choose_per_class(labels: np.ndarray, class_names: tuple[str, ...], count: in
 
 
 def check_labels(labels: np.ndarray, count: int, class_names: tuple[str, ...]) -> None:
-    """Raises ValueError unless `labels` is int64 of shape (count,) with values of `class_names`' positions."""
+    """Raises ValueError unless `labels` is int64 of shape (count,) and holds positions in `class_names`."""
     if labels.dtype != np.int64 or labels.shape != (count,):
         raise ValueError(
             f"labels must be int64 of shape ({count},), one per image. "
@@ -45,7 +45,7 @@ def check_labels(labels: np.ndarray, count: int, class_names: tuple[str, ...]) -
         )
     if not class_names or len(set(class_names)) != len(class_names):
         raise ValueError(f"class_names must be given and distinct. Received: {class_names}")
-    if count and not (0 <= labels.min() and labels.max() < len(class_names)):
+    if count and (labels.min() < 0 or labels.max() >= len(class_names)):
         raise ValueError(
             f"labels must lie in 0..{len(class_names) - 1}, for {len(class_names)} classes. "
             f"Received: {labels.min()}..{labels.max()}"
@@ -78,7 +78,8 @@ class ImageSet:
 
     Example:
         >>> import numpy as np
-        >>> images = ImageSet(np.zeros((2, 8, 8, 1), np.uint8), np.array([0, 1]), ("cat", "dog"), "mine", (0.5,), (1.0,))
+        >>> pixels = np.zeros((2, 8, 8, 1), np.uint8)
+        >>> images = ImageSet(pixels, np.array([0, 1]), ("cat", "dog"), "mine:1.0/train", (0.5,), (1.0,))
         >>> len(images), images.input_shape, images.num_classes
         (2, (8, 8, 1), 2)
     """

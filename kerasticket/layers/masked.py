@@ -40,12 +40,12 @@ class Masked:
                 f"Received: dtype {mask.dtype}, shape {mask.shape}."
             )
         self.mask.assign(mask)
-        self._kernel.assign(np.where(mask, ops.convert_to_numpy(self._kernel), 0))
+        self._kernel.assign(np.where(mask, ops.convert_to_numpy(self._kernel.value), 0))
 
     def save_own_variables(self, store):
         super().save_own_variables(store)  # writes `kernel`, that is, exact zeros where pruned
         if self.built:
-            store["mask"] = ops.convert_to_numpy(self.mask)
+            store["mask"] = ops.convert_to_numpy(self.mask.value)
 
     def load_own_variables(self, store):
         super().load_own_variables(store)

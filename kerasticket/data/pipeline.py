@@ -1,0 +1,254 @@
+"""A tf.data pipeline whose every batch is a pure function of (seed, round, pass, position in the pass).
+
+A *pass* shows every image once, in its own order; one iteration over the dataset, which is one Keras epoch,
+is `passes` passes. Which passes they are is not hidden state of an iterator but a position, (round, epoch),
+that each new iteration reads and advances by one epoch. `seek` sets it. A plain `fit` therefore needs
+nothing; a resumed or many-round training calls `seek(round, epoch)` in `on_epoch_begin`, before Keras makes
+the epoch's iterator. It must do so from the first epoch: on some backends Keras peeks at one batch before
+training, which advances the position.
+"""
+
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from kerasticket.data import recipes
+from kerasticket.data.decoding import StreamedImages
+from kerasticket.data.distilled import DistilledSet
+from kerasticket.data.images import ImageSet
+from kerasticket.data.recipes import Augmentation
+from kerasticket.data.tensorflow_ops import plain, tensorflow, tensorflow_namespace
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+Data = ImageSet | StreamedImages | DistilledSet
+# Philox gives the same numbers wherever it runs, where "auto" may choose another generator.
+GENERATOR = "philox"
+
+
+class Position:
+    """(round, epoch) of one pipeline, in a variable so that tf.data reads it at each new iteration."""
+
+    live: ClassVar["weakref.WeakSet[Position]"] = weakref.WeakSet()
+
+    def __init__(self) -> None:
+        tf = tensorflow()
+        with tf.device("CPU:0"):
+            self.variable = tf.Variable([0, 0], dtype=tf.int64, trainable=False)
+        Position.live.add(self)
+
+    def take(self):
+        """The position as a tensor (2,); the next call, in the next iteration, gets the next epoch."""
+        at = self.variable.read_value()
+        with tensorflow().control_dependencies([at]):
+            self.variable.assign_add([0, 1])
+        return at
+
+
+def seek(round: int = 0, epoch: int = 0) -> None:
+    """Makes the next iteration of every live pipeline epoch `epoch` (from 0) of round `round`.
+
+    An iteration that has begun is not disturbed. Pipelines that neither shuffle nor augment give the same
+    anyway.
+
+    Example:
+        >>> from kerasticket.data.real import load
+        >>> batches = pipeline(load("digits", images_per_class=2), batch_size=20)
+        >>> first = next(iter(batches))[0].numpy()
+        >>> seek(round=0, epoch=0)
+        >>> bool((next(iter(batches))[0].numpy() == first).all())
+        True
+    """
+    for position in list(Position.live):
+        position.variable.assign([round, epoch])
+
+
+def pipeline(
+    data: Data,
+    *,
+    batch_size: int = 64,
+    seed: int = 0,
+    shuffle: bool = True,
+    augmentation: Augmentation | None = None,
+    passes: int = 1,
+) -> "tf.data.Dataset":
+    """Batches for `fit` and `evaluate` on any Keras backend.
+
+    Args:
+        data: real images, in memory or streamed, or a distilled set, which is decoded first.
+        batch_size: images per batch; the last batch of a pass may be smaller, as torch's DataLoader has it.
+        seed: of order, augmentation and CutMix: "the data order" of instability analysis.
+        shuffle: a new order for each pass; else the order of the data.
+        augmentation: a recipe, or None.
+        passes: passes over the data per iteration, so per Keras epoch. For data of a few batches many passes
+            per epoch avoid Keras' per-epoch cost; the stream of batches is the same however it is grouped.
+
+    Returns:
+        tf.data.Dataset of (images float32 (n, height, width, channels), labels float32 (n, classes)):
+        images normalised with the data's own mean and std (distilled data of another space than "unit": as
+        they are), labels one-hot or soft. Its cardinality is passes * ceil(images / batch_size); pass
+        `shuffle=False` to `fit`.
+
+    Raises:
+        ValueError: sizes below 1, a negative seed, or an augmentation in [0, 1] of data that are not.
+
+    Example:
+        >>> from kerasticket.data.real import load
+        >>> batches = pipeline(load("digits"), batch_size=64, passes=2)
+        >>> int(batches.cardinality()), batches.element_spec[0].shape.as_list()
+        (32, [None, 16, 16, 1])
+    """
+    _check(data, batch_size, seed, augmentation, passes)
+    tf = tensorflow()
+    position = Position()
+    per_pass = -(-_count(data) // batch_size)
+    with tf.device("CPU:0"):
+        make = _batch_maker(data, augmentation)
+    orders = _positions(position, passes).flat_map(
+        plain(
+            lambda round, number: _orders(round, number, (seed, _count(data), batch_size, per_pass), shuffle)
+        )
+    )
+    batches = orders.map(plain(make), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    batches = batches.apply(tf.data.experimental.assert_cardinality(passes * per_pass)).prefetch(
+        tf.data.AUTOTUNE
+    )
+    batches.kerasticket_position = position  # alive, and so found by `seek`, as long as the dataset is
+    return batches
+
+
+def _check(data: Data, batch_size: int, seed: int, augmentation: Augmentation | None, passes: int) -> None:
+    if not isinstance(data, Data):
+        raise ValueError(
+            f"data must be an ImageSet, StreamedImages or DistilledSet. Received: {type(data).__name__}"
+        )
+    if batch_size < 1 or passes < 1:
+        raise ValueError(f"batch_size and passes must be at least 1. Received: {batch_size=}, {passes=}")
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"seed must lie in 0..2**63 - 1. Received: {seed}")
+    if augmentation is not None and augmentation.unit_steps and not _is_unit(data):
+        raise ValueError(
+            f"{', '.join(augmentation.unit_steps)} need images in [0, 1]. Received: a distilled set in space "
+            f"{data.space!r}; use a recipe without them."
+        )
+
+
+def _is_unit(data: Data) -> bool:
+    return not isinstance(data, DistilledSet) or data.space == "unit"
+
+
+def _count(data: Data) -> int:
+    return data.decoded_count if isinstance(data, DistilledSet) else len(data)
+
+
+def _positions(position: Position, passes: int) -> "tf.data.Dataset":
+    """(round, absolute number of the pass) of each pass of the iteration that is beginning."""
+    tf = tensorflow()
+    start = tf.data.Dataset.from_tensors(0).map(plain(lambda _: position.take()))
+    return start.flat_map(
+        plain(lambda at: tf.data.Dataset.range(passes).map(plain(lambda p: (at[0], at[1] * passes + p))))
+    )
+
+
+def _orders(round, number, sizes: tuple[int, int, int, int], shuffle: bool) -> "tf.data.Dataset":
+    """(key, which images) of each batch of one pass."""
+    tf = tensorflow()
+    seed, count, batch_size, per_pass = sizes
+    key = fold_in(fold_in(tf.constant([seed & 0x7FFFFFFF, seed >> 31], tf.int64), round), number)
+    order = tf.range(count)
+    if shuffle:
+        order = tf.random.experimental.stateless_shuffle(order, fold_in(key, 0), alg=GENERATOR)
+
+    def batch(i):
+        return fold_in(key, i + 1), order[i * batch_size : (i + 1) * batch_size]
+
+    return tf.data.Dataset.range(per_pass).map(plain(batch))
+
+
+def fold_in(key, number):
+    """A new random key (2,) from a key and an integer."""
+    return tensorflow().random.experimental.stateless_fold_in(key, number, alg=GENERATOR)
+
+
+def _batch_maker(data: Data, augmentation: Augmentation | None) -> Callable:
+    read_images, read_labels = _readers(data)
+
+    def normalise(images):
+        return (images - np.float32(data.mean)) / np.float32(data.std) if _is_unit(data) else images
+
+    def make(key, chosen):
+        images, labels = read_images(chosen), read_labels(chosen)
+        if augmentation is None:
+            return normalise(images), labels
+        return _augmented(augmentation, normalise, key, images, labels)
+
+    return make
+
+
+def _augmented(augmentation: Augmentation, normalise: Callable, key, images, labels):
+    xp = tensorflow_namespace()
+    parameters = recipes.draw(xp, augmentation, Draws(key), tensorflow().shape(images)[0])
+    images = normalise(recipes.augment_unit(xp, augmentation, images, parameters))
+    images = recipes.augment(xp, augmentation, images, parameters)
+    if augmentation.cutmix:
+        images, labels = recipes.cutmix(xp, augmentation, images, labels, parameters)
+    return images, labels
+
+
+class Draws:
+    """Uniform draws from [0, 1) that depend on a key and on how many draws came before."""
+
+    def __init__(self, key) -> None:
+        self.key, self.drawn = key, 0
+
+    def __call__(self, *shape):
+        self.drawn += 1
+        return tensorflow().random.stateless_uniform(shape, fold_in(self.key, self.drawn), alg=GENERATOR)
+
+
+def _readers(data: Data) -> tuple[Callable, Callable]:
+    """Functions from positions to images (float32, not normalised) and to labels (float32, one-hot or soft)."""
+    tf = tensorflow()
+    if isinstance(data, DistilledSet):
+        decoded, decoded_labels = data.decode()
+        images = tf.convert_to_tensor(decoded)
+        return lambda chosen: tf.gather(images, chosen), _label_reader(decoded_labels, data.num_classes)
+    read_bytes = _streamed(data) if isinstance(data, StreamedImages) else _held(data)
+    return lambda chosen: tf.cast(read_bytes(chosen), tf.float32) / 255, _label_reader(
+        data.labels, data.num_classes
+    )
+
+
+def _label_reader(labels: np.ndarray, num_classes: int) -> Callable:
+    tf = tensorflow()
+    held = tf.convert_to_tensor(labels)
+    if labels.ndim == 2:
+        return lambda chosen: tf.gather(held, chosen)
+    return lambda chosen: tf.one_hot(tf.gather(held, chosen), num_classes)
+
+
+def _held(data: ImageSet) -> Callable:
+    tf = tensorflow()
+    images = share(data.images)
+    return lambda chosen: tf.gather(images, chosen)
+
+
+def _streamed(data: StreamedImages) -> Callable:
+    tf = tensorflow()
+    files = tf.constant(list(data.files))
+    one = tf.TensorSpec(data.input_shape, tf.uint8)
+    return lambda chosen: tf.map_fn(data.read, tf.gather(files, chosen), fn_output_signature=one)
+
+
+def share(array: np.ndarray):
+    """A TensorFlow tensor of a uint8 array, in the same memory where its address allows, else a copy.
+
+    TensorFlow kernels abort the process on memory that is not aligned, which DLPack does not check.
+    """
+    tf = tensorflow()
+    if array.ctypes.data % 64 or not array.flags.c_contiguous or not array.flags.writeable:
+        return tf.convert_to_tensor(array)
+    return tf.experimental.dlpack.from_dlpack(array.__dlpack__())

@@ -1,0 +1,271 @@
+"""The experiment of `distilled_pruning.py`: find tickets of each kind, train them on real data, keep every result."""
+
+import dataclasses
+import os
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+from presets import Config
+from progress import EpochProgress, Progress
+
+import kerasticket as kt
+from kerasticket.params import Params
+from kerasticket.pruning.search import Search, random_ticket
+from kerasticket.records import Round, Trained
+from kerasticket.runs import read_json, write_json
+from kerasticket.tickets import Ticket
+
+# What may differ between two calls without touching results that are finished.
+FREE = ("out", "data_dir", "force", "init_seeds", "data_orders", "rounds", "kinds", "train_rounds", "keep_trained")
+SEARCHED = ("imp", "synthetic")
+
+
+@dataclasses.dataclass
+class Experiment:
+    """Data, networks and folder of one run; `open` checks all of it before any work is done."""
+
+    config: Config
+    run: kt.Run
+    train: kt.data.ImageSet
+    test: kt.data.ImageSet
+    distilled: kt.data.DistilledSet
+    start: Ticket | None
+    progress: Progress
+    models: dict[str, keras.Model] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def open(cls, config: Config) -> "Experiment":
+        _check(config)
+        options = {"data_dir": config.data_dir, "image_size": config.image_size}
+        train = kt.data.load(config.dataset, "train", images_per_class=config.images_per_class, **options)
+        test = kt.data.load(config.dataset, "test", **options)
+        distilled = kt.data.DistilledSet.load(config.distilled)
+        distilled.check_matches(train)
+        start = Ticket.load(config.start) if config.start else None
+        settings = dataclasses.asdict(config) | {"search_order": config.data_orders[0]}
+        run = kt.Run.open(config.out, settings, free=FREE, force=config.force)
+        experiment = cls(config, run, train, test, distilled, start, Progress())
+        if start:
+            start.apply(experiment.model("imp"))
+        return experiment
+
+    def announce(self) -> None:
+        """Says what will be done, and how much work it is."""
+        config = self.config
+        size = len(self.distilled) * self.distilled.factor**2
+        print(
+            f"{config.dataset}: {len(self.train):,} real training images, {len(self.test):,} test images; "
+            f"{len(self.distilled)} distilled images ({size} decoded) from {config.distilled}"
+        )
+        print(f"{config.model}: {kt.summary(self.model('imp')).prunable:,} prunable weights\n")
+        self.progress.total = sum(self._work(seed) for seed in config.init_seeds)
+
+    def find_tickets(self, seed: int) -> None:
+        """All searches of one initialisation, and the random masks beside them."""
+        self.start_ticket(seed).save(self.run.ticket(seed, "dense", 0))
+        for kind in (kind for kind in SEARCHED if kind in self.config.kinds):
+            self._search(seed, kind)
+        if "random" in self.config.kinds:
+            self._random_tickets(seed)
+
+    def train_tickets(self, seed: int) -> None:
+        """Trains each ticket on the real data once per data order."""
+        for data_order in self.config.data_orders:
+            self._train(seed, "dense", 0, data_order)
+            for kind in self.config.kinds:
+                for index in self.train_rounds():
+                    self._train(seed, kind, index, data_order)
+
+    def train_rounds(self) -> list[int]:
+        first = self.start.round if self.start else 0
+        every = range(first + 1, self.config.rounds + 1)
+        return [index for index in every if self.config.train_rounds is None or index in self.config.train_rounds]
+
+    def recipe(self, kind: str) -> kt.training.Recipe:
+        """The training inside the rounds of a search; "imp" is the training on real data too."""
+        config = self.config
+        distilled = kind == "synthetic"
+        epochs = config.distilled_epochs if distilled else config.epochs
+        return kt.training.Recipe(
+            epochs=epochs,
+            batch_size=config.batch_size,
+            learning_rate=config.distilled_learning_rate if distilled else config.learning_rate,
+            momentum=config.momentum,
+            l2=config.l2,
+            augmentation=kt.data.AUGMENTATION_PRESETS[config.augmentation],
+            passes_per_epoch=_largest_divisor(epochs, most=20) if distilled else 1,
+        )
+
+    def model(self, kind: str) -> keras.Model:
+        """The masked network compiled for real or distilled training; two in all, so that each is traced once."""
+        if kind not in self.models:
+            model = self._new_model(seed=0)
+            recipe = self.recipe(kind)
+            recipe.compile(model, recipe.pipeline(self._data(kind), data_order=0))
+            self.models[kind] = model
+        return self.models[kind]
+
+    def start_ticket(self, seed: int) -> Ticket:
+        return self.start or Ticket.dense(self._new_model(seed))
+
+    def _new_model(self, seed: int) -> keras.Model:
+        width = {} if self.config.width is None else {"width": self.config.width}
+        builder = kt.models.MODELS[self.config.model]
+        return kt.masked(builder(self.train.input_shape, self.train.num_classes, seed=seed, **width))
+
+    def _data(self, kind: str):
+        return self.distilled if kind == "synthetic" else self.train
+
+    def _search(self, seed: int, kind: str) -> None:
+        """Finds the tickets of one kind; the rounds of IMP are trainings on real data, and are kept as such."""
+        config, recipe = self.config, self.recipe(kind)
+
+        def before_rewind(record: Round, trained: Params) -> None:
+            self.progress.line(_line(seed, kind, record.index, record.sparsity, record.evaluation, record.seconds))
+            if kind == "imp" and record.index == 0:
+                self._keep(seed, "dense", self.start_ticket(seed), config.data_orders[0], record, trained)
+            elif kind == "imp":
+                ticket = Ticket.load(self.run.ticket(seed, kind, record.index))
+                self._keep(seed, kind, ticket, config.data_orders[0], record, trained)
+
+        Search(self.run, kind, seed, config.rounds).iterate(
+            self.model(kind),
+            self.start_ticket(seed),
+            self._data(kind),
+            recipe,
+            data_order=config.data_orders[0],
+            callbacks=[EpochProgress(self.progress, f"seed {seed}  {kind}", self._cost(kind) / recipe.keras_epochs)],
+            before_rewind=before_rewind,
+            evaluate=lambda model: kt.training.evaluate(model, self.test),
+            fraction=config.fraction,
+            rewind_epoch=config.rewind_epoch if kind == "imp" else 0,
+            rewind_scope=config.rewind_scope,
+            scope=config.scope,
+            criterion=config.criterion,
+            seed=seed,
+        )
+
+    def _random_tickets(self, seed: int) -> None:
+        like = next((kind for kind in SEARCHED if kind in self.config.kinds), None)
+        if like is None:
+            raise ValueError("Random masks need the sparsities of a search. Add imp or synthetic to --kinds.")
+        for index in self.train_rounds():
+            path = self.run.ticket(seed, "random", index)
+            if not path.exists():
+                wanted = Ticket.load(self.run.ticket(seed, like, index))
+                random_ticket(self.start_ticket(seed), wanted, seed).save(path)
+
+    def _train(self, seed: int, kind: str, index: int, data_order: int) -> None:
+        """One training of one ticket on real data, unless its result is there."""
+        if self.run.result(seed, kind, index, data_order).exists():
+            return
+        recipe, model = self.recipe("imp"), self.model("imp")
+        ticket = Ticket.load(self.run.ticket(seed, kind, index))
+        ticket.apply(model)
+        started = time.perf_counter()
+        history = kt.training.train(
+            model,
+            self.train,
+            recipe,
+            data_order=data_order,
+            first_epoch=ticket.rewind_epoch,
+            csv=self.run.order(seed, kind, index, data_order) / "history.csv",
+            callbacks=[EpochProgress(self.progress, f"seed {seed}  {kind}  round {index}", len(self.train))],
+        )
+        seconds = time.perf_counter() - started
+        evaluation = kt.training.evaluate(model, self.test)
+        self.progress.line(_line(seed, f"{kind} ticket", index, ticket.sparsity, evaluation, seconds))
+        loss, kept, total = history.final["loss"], ticket.kept, ticket.total
+        accuracy = history.final["accuracy"]
+        record = Round(index, ticket.sparsity, kept, total, loss, accuracy, seconds, evaluation)
+        self._keep(seed, kind, ticket, data_order, record, kt.get_params(model))
+
+    def _keep(self, seed: int, kind: str, ticket: Ticket, data_order: int, record: Round, trained: Params) -> None:
+        """Writes the trained network, then the result; the result's presence says that both are whole."""
+        stored, decoded = self._images_used(kind, record.index)
+        result = Trained(
+            kind=kind,
+            round=record.index,
+            init_seed=seed,
+            data_order=data_order,
+            sparsity=record.sparsity,
+            loss=record.evaluation["loss"],
+            accuracy=record.evaluation["accuracy"],
+            train_loss=record.loss,
+            stored=stored,
+            decoded=decoded,
+            seconds=record.seconds,
+        )
+        if self.config.keep_trained:
+            path = self.run.order(seed, kind, record.index, data_order) / "trained.keras"
+            ticket.save_trained(path, trained)
+        write_json(self.run.result(seed, kind, record.index, data_order), dataclasses.asdict(result))
+
+    def _images_used(self, kind: str, rounds: int) -> tuple[int, int]:
+        """Images that finding a ticket has used: stored x epochs x rounds, and the same after decoding."""
+        if kind not in SEARCHED:
+            return 0, 0
+        config = self.config
+        first = self.start.round if self.start else 0
+        if kind == "synthetic":
+            stored = len(self.distilled) * config.distilled_epochs * (rounds - first)
+            return stored, stored * self.distilled.factor**2
+        saved = config.rewind_epoch * max(rounds - first - 1, 0)
+        images = len(self.train) * (config.epochs * (rounds - first) - saved)
+        return images, images
+
+    def _cost(self, kind: str) -> int:
+        """Images that one round of a search shows to the network; the unit of progress."""
+        if kind == "synthetic":
+            return self.config.distilled_epochs * len(self.distilled) * self.distilled.factor**2
+        return self.config.epochs * len(self.train)
+
+    def _work(self, seed: int) -> int:
+        """Images still to be seen for one initialisation."""
+        config, work = self.config, 0
+        first = self.start.round if self.start else 0
+        for kind in (kind for kind in SEARCHED if kind in config.kinds):
+            latest = Search(self.run, kind, seed, config.rounds).latest()
+            work += (config.rounds - (latest.round if latest else first)) * self._cost(kind)
+        for data_order in config.data_orders:
+            tickets = [("dense", 0), *((kind, index) for kind in config.kinds for index in self.train_rounds())]
+            for kind, index in tickets:
+                found_on_the_way = (
+                    "imp" in config.kinds
+                    and data_order == config.data_orders[0]
+                    and kind in ("dense", "imp")
+                    and index < config.rounds
+                )
+                if not found_on_the_way and not self.run.result(seed, kind, index, data_order).exists():
+                    work += self._cost("imp")
+        return work
+
+
+def _line(seed: int, kind: str, index: int, sparsity: float, evaluation: dict[str, float], seconds: float) -> str:
+    return (
+        f"seed {seed}  {kind:16} round {index:2}  sparsity {sparsity:6.2%}  "
+        f"test accuracy {evaluation['accuracy']:6.2%}  {seconds:6.1f} s"
+    )
+
+
+def _largest_divisor(number: int, most: int) -> int:
+    return max(divisor for divisor in range(1, min(number, most) + 1) if number % divisor == 0)
+
+
+def _check(config: Config) -> None:
+    """Raises ValueError for what only this script can get wrong; the package checks the rest."""
+    for name, known in (("model", kt.models.MODELS), ("augmentation", kt.data.AUGMENTATION_PRESETS)):
+        if getattr(config, name) not in known:
+            raise ValueError(f"Expected --{name} among {sorted(known)}. Received: '{getattr(config, name)}'.")
+    unknown = set(config.kinds) - {*SEARCHED, "random"}
+    if unknown or not config.kinds:
+        raise ValueError(f"Expected --kinds among imp, synthetic, random. Received: {config.kinds}.")
+    if not (config.init_seeds and config.data_orders):
+        raise ValueError("Expected at least one of --init-seeds and one of --data-orders.")
+    if config.start and len(config.init_seeds) > 1:
+        raise ValueError("A --start ticket has its own initial weights: pass one --init-seeds as its label.")
+    if not Path(config.distilled).exists():
+        raise ValueError(f"Expected a distilled set (HDF5). Received: --distilled '{config.distilled}': no such file.")

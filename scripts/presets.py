@@ -1,0 +1,130 @@
+"""Configurations of `distilled_pruning.py`: one flat dataclass, one dict of presets, one parser.
+
+Nothing here imports Keras, so `--help` is instant.
+"""
+
+import argparse
+import dataclasses
+import difflib
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What decides the results of a run; every field is a flag."""
+
+    dataset: str = "digits"
+    """Name for kerasticket.data.load, or folder:PATH."""
+    distilled: str = "assets/distilled/digits_ipc10.h5"
+    """Distilled set (HDF5) for the inner loop."""
+    out: str = "runs/digits"
+    """Folder of the run; the same command again continues it."""
+    data_dir: str | None = None
+    """TensorFlow Datasets folder; default: TFDS_DATA_DIR, then TFDS' own."""
+    images_per_class: int | None = None
+    """Real training images per class; default: all."""
+    image_size: int | None = None
+    """Side of the images; default: the data set's."""
+    model: str = "convnet"
+    """A name in kerasticket.models.MODELS."""
+    width: int | None = 32
+    """Filters of a ConvNet; other networks have none to choose."""
+    init_seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of the initial weights."""
+    data_orders: tuple[int, ...] = (1,)
+    """Seeds of order, augmentation and CutMix; each ticket is trained once per data order."""
+    rounds: int = 10
+    """Rounds of pruning, counted from the dense network."""
+    fraction: float = 0.2
+    """Share of the remaining weights that a round prunes."""
+    rewind_epoch: int = 0
+    """IMP rewinds to this epoch of the real training; synthetic tickets always to initialisation."""
+    rewind_scope: str = "all"
+    """"all", or "kernels" as in the code of the paper's authors."""
+    scope: str = "global"
+    criterion: str = "magnitude"
+    start: str | None = None
+    """Ticket file to start all searches from (the paper's syn8, then IMP); takes one init seed."""
+    kinds: tuple[str, ...] = ("imp", "synthetic", "random")
+    """Kinds of subnetwork to find and compare."""
+    train_rounds: tuple[int, ...] | None = None
+    """Rounds whose tickets are trained on real data; default: all. The dense network always is."""
+    epochs: int = 30
+    """Passes over the real data per training."""
+    distilled_epochs: int = 300
+    """Passes over the distilled data per round."""
+    batch_size: int = 64
+    learning_rate: float = 0.01
+    distilled_learning_rate: float = 0.01
+    momentum: float = 0.9
+    l2: float = 5e-4
+    augmentation: str = "digits"
+    """A name in kerasticket.data.AUGMENTATION_PRESETS, or none."""
+    keep_trained: bool = True
+    """Keep the trained networks too (for instability analysis), not just their metrics."""
+    force: bool = False
+    """Delete the run in --out and start again."""
+
+
+_CIFAR = Config(
+    dataset="cifar10",
+    distilled="assets/distilled/cifar10_ipc10.h5",
+    out="runs/cifar10-paper",
+    width=128,
+    init_seeds=(0, 1, 2, 3),
+    data_orders=(1, 2),
+    rounds=20,
+    epochs=300,
+    distilled_epochs=1000,
+    augmentation="paper-cifar",
+)
+
+CONFIGS: dict[str, Config] = {
+    "digits": Config(),
+    "cifar10-cpu": dataclasses.replace(
+        _CIFAR,
+        out="runs/cifar10-cpu",
+        images_per_class=1000,
+        width=32,
+        init_seeds=(0,),
+        data_orders=(1,),
+        rounds=9,
+        train_rounds=(4, 9),
+        epochs=20,
+        distilled_epochs=300,
+    ),
+    "cifar10-paper": _CIFAR,
+    "cifar10-resnet18-paper": dataclasses.replace(
+        _CIFAR, out="runs/cifar10-resnet18-paper", model="resnet18", width=None, data_orders=(1,)
+    ),
+    "imagenette": dataclasses.replace(
+        _CIFAR,
+        dataset="imagenette",
+        distilled="assets/distilled/imagenette_ipc10.h5",
+        out="runs/imagenette",
+        model="resnet10",
+        width=None,
+        image_size=64,
+        augmentation="paper-imagenet",
+    ),
+}
+
+
+def parse(arguments: list[str], presets: dict[str, Config], doc: str | None) -> Config:
+    """Reads `--preset NAME`, then any field as a flag on top of it.
+
+    Raises:
+        ValueError: an unknown preset; names near it are suggested.
+    """
+    import tyro
+
+    first = argparse.ArgumentParser(add_help=False)
+    first.add_argument("--preset", default="digits")
+    known, rest = first.parse_known_args(arguments)
+    if known.preset not in presets:
+        near = difflib.get_close_matches(known.preset, presets, 1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        raise ValueError(f"Expected a preset among {list(presets)}. Received: '{known.preset}'.{hint}")
+    heading = f"{doc}\nPresets (--preset NAME, default digits): {', '.join(presets)}.\n"
+    return tyro.cli(
+        Config, default=presets[known.preset], args=rest, description=heading, prog=f"--preset {known.preset}"
+    )

@@ -1,0 +1,66 @@
+"""Small networks that many tests share: every masked layer, statistics, a seed generator, nesting."""
+
+import keras
+import numpy as np
+from keras import layers
+
+
+def small_convnet(name: str = "small") -> keras.Model:
+    """Conv, BatchNormalization, Dropout and Dense on 8x8x3 images; functional."""
+    inputs = keras.Input((8, 8, 3), name="images")
+    x = layers.Conv2D(4, 3, padding="same", name="conv")(inputs)
+    x = layers.BatchNormalization(name="norm")(x)
+    x = layers.ReLU(name="relu")(x)
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    x = layers.Dropout(0.2, seed=7, name="drop")(x)
+    return keras.Model(inputs, layers.Dense(5, name="classifier")(x), name=name)
+
+
+def mlp() -> keras.Model:
+    """A Sequential net of two Dense layers on 6 features."""
+    stack = [keras.Input((6,), name="features"), layers.Dense(8, activation="relu", name="hidden")]
+    return keras.Sequential([*stack, layers.Dense(5, name="classifier")], name="mlp")
+
+
+def nested() -> keras.Model:
+    """A functional net that holds the Sequential one and a shared layer."""
+    inputs = keras.Input((6,), name="features")
+    shared = layers.Dense(6, name="shared")
+    return keras.Model(inputs, mlp()(shared(shared(inputs))), name="nested")
+
+
+MASKABLE = {
+    "Dense": ((6,), lambda: layers.Dense(4, name="layer")),
+    "EinsumDense": ((3, 6), lambda: layers.EinsumDense("abc,cd->abd", (3, 4), bias_axes="d", name="layer")),
+    "Conv1D": ((8, 3), lambda: layers.Conv1D(4, 3, name="layer")),
+    "Conv2D": ((6, 6, 3), lambda: layers.Conv2D(4, 3, name="layer")),
+    "Conv3D": ((4, 4, 4, 2), lambda: layers.Conv3D(3, 2, name="layer")),
+}
+
+
+def one_layer(kind: str) -> keras.Model:
+    """A net with one layer of that kind in the middle, ending in logits of 5 classes."""
+    shape, make = MASKABLE[kind]
+    inputs = keras.Input(shape, name="inputs")
+    x = layers.Flatten(name="flatten")(make()(inputs))
+    return keras.Model(inputs, layers.Dense(5, name="classifier")(x), name="one_layer")
+
+
+def batch(model: keras.Model, count: int = 32, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Random inputs and one-hot targets of 5 classes for a model."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(count, *model.input_shape[1:])).astype("float32")
+    return x, np.eye(5, dtype="float32")[rng.integers(0, 5, count)]
+
+
+def half_mask(model: keras.Model, seed: int = 0) -> dict[str, np.ndarray]:
+    """A random mask that keeps about half of each kernel."""
+    import kerasticket as kt
+
+    rng = np.random.default_rng(seed)
+    return {path: rng.random(array.shape) < 0.5 for path, array in kt.get_mask(model).items()}
+
+
+def compile_for_test(model: keras.Model, optimizer="sgd") -> keras.Model:
+    model.compile(optimizer, keras.losses.CategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    return model

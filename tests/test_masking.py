@@ -1,0 +1,182 @@
+"""Masks on whole models: Sequential, nested and shared layers; paths that are the same on every build."""
+
+import keras
+import nets
+import numpy as np
+import pytest
+from keras import layers
+
+import kerasticket as kt
+from kerasticket import optimizer_state
+from kerasticket.variables import named_variables, raw_params
+
+MODELS = {"functional": nets.small_convnet, "sequential": nets.mlp, "nested": nets.nested}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_masking_keeps_names_weights_and_outputs(name):
+    model = MODELS[name]()
+    masked = kt.masked(model)
+    x, _ = nets.batch(model)
+    np.testing.assert_array_equal(model.predict(x, verbose=0), masked.predict(x, verbose=0))
+    assert masked.name == model.name
+    assert [layer.name for layer in masked.layers] == [layer.name for layer in model.layers]
+    assert raw_params(masked).keys() == raw_params(model).keys()
+    assert kt.sparsity(masked) == 0
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_strip_is_plain_and_bit_equal(name):
+    model = kt.masked(MODELS[name]())
+    kt.set_mask(model, nets.half_mask(model))
+    plain = kt.strip(model)
+    x, _ = nets.batch(model)
+    np.testing.assert_array_equal(model.predict(x, verbose=0), plain.predict(x, verbose=0))
+    assert not kt.get_mask(plain)
+    for path, mask in kt.get_mask(model).items():
+        assert not raw_params(plain)[path][~mask].any()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_paths_are_the_same_for_a_second_build_a_clone_and_a_file(name, tmp_path):
+    model = kt.masked(MODELS[name]())
+    layers.Dropout(0.5)  # moves Keras' global counters on
+    again = kt.masked(MODELS[name]())
+    clone = keras.models.clone_model(again)
+    again.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    for other in (again, clone, loaded):
+        assert list(kt.get_params(other)) == list(kt.get_params(model))
+        assert list(kt.get_mask(other)) == list(kt.get_mask(model))
+
+
+def test_flat_paths_are_those_of_keras():
+    model = nets.small_convnet()
+    assert [p for p in named_variables(model) if "seed" not in p] == [v.path for v in model.weights]
+    assert "drop/seed_generator_state" in named_variables(model)
+
+
+def test_nested_paths_name_the_inner_model_and_a_shared_layer_once():
+    mask = kt.get_mask(kt.masked(nets.nested()))
+    assert list(mask) == ["shared/kernel", "mlp/hidden/kernel", "mlp/classifier/kernel"]
+
+
+def test_masking_twice_keeps_the_masks():
+    model = kt.masked(nets.mlp())
+    kt.set_mask(model, nets.half_mask(model))
+    again = kt.masked(model)
+    for path, array in kt.get_mask(model).items():
+        np.testing.assert_array_equal(kt.get_mask(again)[path], array)
+
+
+def test_set_mask_masks_warm_optimizer_slots():
+    model = nets.compile_for_test(kt.masked(nets.mlp()), keras.optimizers.Adam())
+    x, y = nets.batch(model)
+    model.fit(x, y, verbose=0)
+    kt.set_mask(model, nets.half_mask(model))
+    state = optimizer_state.get_state(model)
+    for path, mask in kt.get_mask(model).items():
+        for slot in ("momentum", "velocity"):
+            assert not state[f"{path}:{slot}"][~mask].any()
+            assert state[f"{path}:{slot}"][mask].any()
+
+
+def test_an_absent_path_is_kept_whole():
+    model = kt.masked(nets.mlp())
+    kt.set_mask(model, {"hidden/kernel": np.zeros((6, 8), bool)})
+    assert kt.get_mask(model)["classifier/kernel"].all()
+    assert kt.sparsity(model) == 48 / 88
+
+
+def test_summary_counts_by_hand():
+    model = kt.masked(nets.small_convnet())
+    kt.set_mask(model, {"conv/kernel": np.arange(108).reshape(3, 3, 3, 4) % 4 == 0})
+    summary = kt.summary(model)
+    assert (summary.prunable, summary.kept, summary.trainable) == (108 + 20, 27 + 20, 108 + 4 + 8 + 20 + 5)
+    conv = summary.layers[0]
+    assert (conv.layer, conv.kind, conv.shape, conv.kept) == ("conv", "MaskedConv2D", (3, 3, 3, 4), 27)
+    assert "47 of 128 prunable weights kept: sparsity 63.28%" in str(summary)
+
+
+def test_what_cannot_be_masked_is_named():
+    stack = [keras.Input((8, 8, 3), name="images"), layers.DepthwiseConv2D(3, name="depthwise")]
+    model = keras.Sequential([*stack, layers.Flatten(name="flatten"), layers.Dense(5, name="classifier")])
+    with pytest.warns(UserWarning, match="depthwise/kernel"):
+        masked = kt.masked(model)
+    assert list(kt.get_mask(masked)) == ["classifier/kernel"]
+
+
+def subclassed() -> keras.Model:
+    class Net(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = layers.Dense(2, name="dense")
+
+        def call(self, inputs):
+            return self.dense(inputs)
+
+    model = Net()
+    model(np.zeros((1, 3), "float32"))
+    return model
+
+
+def unnamed() -> keras.Model:
+    return keras.Sequential([keras.Input((3,)), layers.Dense(2)])
+
+
+def without_kernels() -> keras.Model:
+    return keras.Sequential([keras.Input((3,)), layers.LayerNormalization(name="norm")])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (subclassed, "functional or Sequential.*subclassed Net"),
+        (unnamed, "name of its own.*dense"),
+        (without_kernels, "at least one layer of.*Dense"),
+        (lambda: keras.Sequential([layers.Dense(2, name="dense_out")]), "built model"),
+        (lambda: "model", "keras.Model"),
+    ],
+)
+def test_models_that_cannot_be_masked_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        kt.masked(make())
+
+
+def test_duplicate_paths_are_refused():
+    class Twice(keras.layers.Layer):
+        def build(self, input_shape):
+            self.one = self.add_weight(name="w", shape=(2,))
+            self.two = self.add_weight(name="w", shape=(2,))
+
+        def call(self, inputs):
+            return inputs
+
+    model = keras.Sequential([keras.Input((2,)), Twice(name="twice"), layers.Dense(2, name="out")])
+    with pytest.raises(ValueError, match="'twice/w' twice"):
+        kt.masked(model)
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        ({"hidden/kernel": np.ones((8, 6), bool)}, r"shape \(6, 8\).*Received.*\(8, 6\)"),
+        ({"hidden/kernel": np.ones((6, 8))}, "boolean"),
+        ({"hidden/bias": np.ones(8, bool)}, "not masked in the model.*hidden/bias"),
+    ],
+)
+def test_bad_masks_are_refused_and_change_nothing(mask, message):
+    model = kt.masked(nets.mlp())
+    with pytest.raises(ValueError, match=message):
+        kt.set_mask(model, {"classifier/kernel": np.zeros((8, 5), bool)} | mask)
+    assert kt.sparsity(model) == 0
+
+
+def test_an_unmasked_model_is_refused():
+    with pytest.raises(ValueError, match=r"kerasticket\.masked\(model\)"):
+        kt.sparsity(nets.mlp())
+
+
+def test_params_of_another_model_are_refused():
+    with pytest.raises(ValueError, match="paths that the model lacks: 'conv/kernel'"):
+        kt.set_params(nets.mlp(), kt.get_params(nets.small_convnet()))

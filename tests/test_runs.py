@@ -1,0 +1,72 @@
+"""Runs on disk: whole files only, the same configuration only, nothing foreign overwritten."""
+
+import json
+
+import pytest
+
+from kerasticket.runs import Run, atomic, read_json, write_json
+
+
+def test_an_interrupted_write_leaves_nothing(tmp_path):
+    target = tmp_path / "a.json"
+    with pytest.raises(RuntimeError), atomic(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_rewrite_keeps_the_old_file(tmp_path):
+    target = tmp_path / "a.json"
+    write_json(target, {"old": 1})
+    with pytest.raises(TypeError):
+        write_json(target, {"new": object()})
+    assert read_json(target) == {"old": 1}
+
+
+def test_the_same_configuration_continues(tmp_path):
+    Run.open(tmp_path / "run", {"rounds": 3, "seeds": (1, 2)})
+    again = Run.open(tmp_path / "run", {"rounds": 3, "seeds": (1, 2)})
+    assert json.loads((again.folder / "environment.json").read_text())["python"]
+
+
+def test_another_configuration_is_refused_with_the_fields(tmp_path):
+    Run.open(tmp_path / "run", {"rounds": 3, "l2": 0.1})
+    with pytest.raises(ValueError, match=r"l2 was 0\.1, is now 0\.2.*--force"):
+        Run.open(tmp_path / "run", {"rounds": 3, "l2": 0.2})
+
+
+def test_free_fields_may_change(tmp_path):
+    Run.open(tmp_path / "run", {"rounds": 3}, free=("rounds",))
+    Run.open(tmp_path / "run", {"rounds": 5}, free=("rounds",))
+    assert read_json(tmp_path / "run" / "config.json") == {"rounds": 5}
+
+
+def test_force_starts_again_but_never_deletes_a_folder_that_is_no_run(tmp_path):
+    run = Run.open(tmp_path / "run", {"rounds": 3})
+    (run.folder / "ticket").touch()
+    Run.open(tmp_path / "run", {"rounds": 4}, force=True)
+    assert not (run.folder / "ticket").exists()
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "precious").touch()
+    with pytest.raises(ValueError, match="no config.json"):
+        Run.open(tmp_path / "home", {"rounds": 3}, force=True)
+    assert (tmp_path / "home" / "precious").exists()
+
+
+def test_an_unwritable_folder_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="folder that can be written to"):
+        Run.open(tmp_path / "file" / "run", {})
+
+
+def test_damaged_json_is_named(tmp_path):
+    (tmp_path / "result.json").write_text('{"half":')
+    with pytest.raises(ValueError, match="damaged"):
+        read_json(tmp_path / "result.json")
+
+
+def test_results_come_in_a_fixed_order(tmp_path):
+    run = Run.open(tmp_path / "run", {})
+    for seed, index in ((1, 2), (0, 10), (0, 2)):
+        write_json(run.result(seed, "imp", index, 1), {"seed": seed, "round": index})
+    assert [(row["seed"], row["round"]) for row in run.results()] == [(0, 2), (0, 10), (1, 2)]
