@@ -24,8 +24,8 @@ def functional_loss(model: keras.Model, loss: Callable[[Any, Any], Any]) -> Func
 
     Args:
         model: a built model.
-        loss: a `keras.losses.Loss`, whose own reduction is ignored, or a function of (targets, outputs). The mean
-            over all its values is taken, in the dtype of the model's outputs, but float32 at least.
+        loss: a `keras.losses.Loss`, whose own reduction is ignored, or a function of (targets, outputs). The
+            mean over all its values is taken, in the dtype of the model's outputs, but float32 at least.
 
     Returns:
         A function of `trainable_values` (a list, ordered as `model.trainable_variables`), inputs, targets.

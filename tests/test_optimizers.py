@@ -136,7 +136,11 @@ def test_sgd_refuses(arguments, message):
         SGD(0.1, **arguments)
 
 
-@pytest.mark.parametrize("integer", [int, np.int64, lambda step: keras.Variable(step, dtype="int32")])
+def step_variable(step: int) -> keras.Variable:
+    return keras.Variable(step, dtype="int32", trainable=False)
+
+
+@pytest.mark.parametrize("integer", [int, np.int64, step_variable])
 def test_the_rate_drops_at_its_boundaries(integer):
     """Step 9 has the old rate, step 10 the new one, for every kind of step count."""
     schedule = StepSchedule(0.1, [10, 20], 0.2)

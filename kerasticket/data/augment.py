@@ -76,7 +76,7 @@ def scale(xp, images, factors):
 
 
 def rotate(xp, images, angles):
-    """Rotates around the centre by `angles` (n,) radians; in pixels (DSA: in sides, which is equal on squares)."""
+    """Rotates around the centre by `angles` (n,) radians; in pixels (DSA: in sides, equal on squares)."""
     height, width = images.shape[1:3]
     down = xp.reshape(_pixels(xp, height), (-1, 1)) - (height - 1) / 2
     right = _pixels(xp, width) - (width - 1) / 2

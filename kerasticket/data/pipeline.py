@@ -129,15 +129,15 @@ def _check(data: Data, batch_size: int, seed: int, augmentation: Augmentation | 
         raise ValueError(f"batch_size and passes must be at least 1. Received: {batch_size=}, {passes=}")
     if not 0 <= seed < 2**63:
         raise ValueError(f"seed must lie in 0..2**63 - 1. Received: {seed}")
-    if augmentation is not None and augmentation.unit_steps and not _is_unit(data):
+    if augmentation is not None and augmentation.unit_steps and _space(data) != "unit":
         raise ValueError(
             f"{', '.join(augmentation.unit_steps)} need images in [0, 1]. Received: a distilled set in space "
-            f"{data.space!r}; use a recipe without them."
+            f"{_space(data)!r}; use a recipe without them."
         )
 
 
-def _is_unit(data: Data) -> bool:
-    return not isinstance(data, DistilledSet) or data.space == "unit"
+def _space(data: Data) -> str:
+    return data.space if isinstance(data, DistilledSet) else "unit"
 
 
 def _count(data: Data) -> int:
@@ -177,7 +177,7 @@ def _batch_maker(data: Data, augmentation: Augmentation | None) -> Callable:
     read_images, read_labels = _readers(data)
 
     def normalise(images):
-        return (images - np.float32(data.mean)) / np.float32(data.std) if _is_unit(data) else images
+        return (images - np.float32(data.mean)) / np.float32(data.std) if _space(data) == "unit" else images
 
     def make(key, chosen):
         images, labels = read_images(chosen), read_labels(chosen)
@@ -210,7 +210,7 @@ class Draws:
 
 
 def _readers(data: Data) -> tuple[Callable, Callable]:
-    """Functions from positions to images (float32, not normalised) and to labels (float32, one-hot or soft)."""
+    """Functions from positions to images (float32, not normalised) and labels (float32, one-hot or soft)."""
     tf = tensorflow()
     if isinstance(data, DistilledSet):
         decoded, decoded_labels = data.decode()

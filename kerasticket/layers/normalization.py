@@ -31,7 +31,7 @@ class InstanceNormalization(keras.layers.Layer):
     Example:
 
     >>> images = keras.random.normal((2, 8, 8, 3))
-    >>> InstanceNormalization(name="norm")(images).shape
+    >>> tuple(InstanceNormalization(name="norm")(images).shape)
     (2, 8, 8, 3)
     """
 

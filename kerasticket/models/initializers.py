@@ -28,7 +28,7 @@ class SeededInitializer(keras.initializers.Initializer):
 
     Example:
 
-    >>> SeededInitializer("uniform", 0.5, seed=0, key="conv/bias")((2,)).shape
+    >>> tuple(SeededInitializer("uniform", 0.5, seed=0, key="conv/bias")((2,)).shape)
     (2,)
     """
 

@@ -134,10 +134,7 @@ class IterativeMagnitudePruning(keras.callbacks.Callback):
         round, within = self.position(epoch)
         loss = float((logs or {}).get("loss", math.nan))
         if not math.isfinite(loss):
-            raise FloatingPointError(
-                f"The loss is {loss} after epoch {within + 1} of round {round}. Lower the learning rate, "
-                "or look for broken images; tickets of earlier rounds are in `tickets`."
-            )
+            raise _diverged(f"The loss is {loss}", round, within)
         if self._rewind_point is None and within + 1 == self.rewind_epoch:
             self._remember_rewind_point()
         if within + 1 == self.epochs_per_round:
@@ -151,6 +148,8 @@ class IterativeMagnitudePruning(keras.callbacks.Callback):
 
     def _end_round(self, round: int, logs: dict) -> None:
         trained = masking.get_params(self.model)
+        if not all(np.isfinite(array).all() for array in trained.values()):  # a NaN can hide behind a ReLU
+            raise _diverged("Weights are not finite", round, self.epochs_per_round - 1)
         seconds = time.perf_counter() - self._started
         evaluation = self.evaluate(self.model) if self.evaluate else {}
         pruning_started = time.perf_counter()
@@ -183,6 +182,13 @@ class IterativeMagnitudePruning(keras.callbacks.Callback):
         kept, total = masks.kept(self._mask), masks.total(self._mask)
         accuracy = float(logs.get("accuracy", math.nan))
         return Round(round, 1 - kept / total, kept, total, float(logs["loss"]), accuracy, seconds, evaluation)
+
+
+def _diverged(what: str, round: int, epoch: int) -> FloatingPointError:
+    return FloatingPointError(
+        f"{what} after epoch {epoch + 1} of round {round}. Lower the learning rate, or look for broken images; "
+        "tickets of earlier rounds are in `tickets`."
+    )
 
 
 def _check(rounds, fraction, epochs_per_round, rewind_epoch, rewind_scope, until_sparsity, start) -> None:

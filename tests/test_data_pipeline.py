@@ -1,0 +1,260 @@
+"""Pipelines: one stream of batches per seed, wherever it is cut and whoever consumes it."""
+
+import gc
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kerasticket.data import (
+    DIGITS,
+    PAPER_IMAGENET,
+    Augmentation,
+    DistilledSet,
+    ImageSet,
+    StreamedImages,
+    load,
+    mix,
+    pipeline,
+    seek,
+)
+from kerasticket.data.images import aligned_empty
+from kerasticket.data.pipeline import Position, share
+
+RECIPE = Augmentation(flip=True, one_of=("crop",), cutmix=0.5)
+
+
+def numbered(count: int) -> ImageSet:
+    """Images that say which one they are."""
+    images = aligned_empty((count, 4, 4, 3))
+    images[...] = np.arange(count, dtype=np.uint8)[:, None, None, None]
+    labels = np.arange(count) % 3
+    return ImageSet(images, labels, ("a", "b", "c"), "numbered:1.0/train", (0.0,) * 3, (1 / 255,) * 3)
+
+
+def stream(batches) -> list[tuple[np.ndarray, np.ndarray]]:
+    return list(batches.as_numpy_iterator())
+
+
+def same(first, second) -> bool:
+    return all(
+        a.shape == b.shape and (a == b).all() and (c == d).all()
+        for (a, c), (b, d) in zip(first, second, strict=True)
+    )
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    count=st.integers(1, 40),
+    batch_size=st.integers(1, 50),
+    passes=st.integers(1, 3),
+    seed=st.integers(0, 2**63 - 1),
+    shuffle=st.booleans(),
+)
+def test_every_image_appears_exactly_once_per_pass(count, batch_size, passes, seed, shuffle):
+    batches = pipeline(numbered(count), batch_size=batch_size, passes=passes, seed=seed, shuffle=shuffle)
+    received = stream(batches)
+    assert len(received) == batches.cardinality() == passes * -(-count // batch_size)
+    shown = np.concatenate([images[:, 0, 0, 0] for images, _ in received]).round().astype(int)
+    labels = np.concatenate([labels for _, labels in received])
+    assert (labels.argmax(axis=1) == shown % 3).all()
+    for one_pass in shown.reshape(passes, count):
+        assert sorted(one_pass) == list(range(count))
+        assert shuffle or list(one_pass) == list(range(count))
+
+
+def test_images_are_normalised_and_labels_one_hot():
+    digits = load("digits")
+    images, labels = stream(pipeline(digits, shuffle=False, batch_size=1000))[0]
+    np.testing.assert_allclose(images, (digits.to_float() - digits.mean[0]) / digits.std[0], atol=1e-5)
+    assert (labels.dtype, labels.shape) == (np.float32, (1000, 10))
+    assert (labels.argmax(axis=1) == digits.labels).all()
+
+
+def test_the_stream_depends_on_seed_round_and_epoch_only():
+    data = numbered(20)
+    batches = pipeline(data, batch_size=8, seed=5, augmentation=RECIPE)
+    first, second = stream(batches), stream(batches)
+    again = pipeline(data, batch_size=8, seed=5, augmentation=RECIPE)
+    assert same(stream(again), first)
+    assert same(stream(again), second)
+    assert not same(first, second)
+    assert not same(stream(pipeline(data, batch_size=8, seed=6, augmentation=RECIPE)), first)
+    assert not same(stream(pipeline(data, batch_size=8, seed=5 + 2**31, augmentation=RECIPE)), first)
+
+
+def test_seek_positions_every_live_pipeline():
+    pair = [pipeline(numbered(20), batch_size=8, seed=5, augmentation=RECIPE) for _ in range(2)]
+    streams = {}
+    for position in ((0, 0), (0, 1), (1, 0), (1, 1), (2, 0)):
+        seek(*position)
+        streams[position], other = (stream(batches) for batches in pair)
+        assert same(streams[position], other)
+    for position, received in streams.items():
+        assert [other for other in streams if same(streams[other], received)] == [position]
+    seek(round=1, epoch=0)
+    assert same(stream(pair[0]), streams[1, 0])
+    assert same(stream(pair[0]), streams[1, 1])
+
+
+def test_an_iteration_that_was_only_peeked_at_is_undone_by_seek():
+    batches = pipeline(numbered(20), batch_size=8, seed=5, augmentation=RECIPE)
+    first = stream(batches)
+    next(iter(batches))
+    seek(0, 0)
+    assert same(stream(batches), first)
+
+
+def test_passes_may_be_grouped_into_epochs_in_any_way():
+    data = numbered(11)
+    together = stream(pipeline(data, batch_size=4, seed=2, augmentation=RECIPE, passes=4))
+    single = pipeline(data, batch_size=4, seed=2, augmentation=RECIPE, passes=1)
+    apart = [batch for _ in range(4) for batch in stream(single)]
+    assert same(together, apart)
+    double = pipeline(data, batch_size=4, seed=2, augmentation=RECIPE, passes=2)
+    seek(round=0, epoch=1)
+    assert same(stream(double), together[6:])
+
+
+def test_another_process_sees_the_same_batches():
+    code = (
+        "import hashlib, sys\n"
+        "from kerasticket.data import DIGITS, load, pipeline, seek\n"
+        "batches = pipeline(load('digits', images_per_class=4), seed=9, augmentation=DIGITS, passes=2)\n"
+        "seek(3, 7)\n"
+        "digest = hashlib.sha256()\n"
+        "for images, labels in batches.as_numpy_iterator():\n"
+        "    digest.update(images.tobytes() + labels.tobytes())\n"
+        "print(digest.hexdigest())"
+    )
+    there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    namespace: dict = {}
+    printed: list[str] = []
+    exec(code.replace("print(", "output("), namespace | {"output": printed.append})
+    assert printed == [there.strip()]
+
+
+def test_forgotten_pipelines_leave_the_register():
+    batches = pipeline(numbered(3))
+    gc.collect()
+    before = len(Position.live)
+    derived = batches.take(1)
+    del batches
+    gc.collect()
+    assert len(Position.live) == before  # a dataset made from it still needs its position
+    del derived
+    gc.collect()
+    assert len(Position.live) == before - 1
+
+
+def test_images_are_shared_with_tensorflow_not_copied():
+    data = numbered(5)
+    tensor = share(data.images)
+    data.images[0] = 77
+    assert (tensor.numpy()[0] == 77).all()
+    unaligned = np.zeros(65, np.uint8)[1:].reshape(1, 8, 8, 1)
+    unaligned = unaligned if unaligned.ctypes.data % 64 else np.zeros(66, np.uint8)[2:].reshape(1, 8, 8, 1)
+    assert (share(unaligned).numpy() == unaligned).all()
+
+
+def test_no_image_becomes_a_constant_of_the_graph():
+    data, sizes = load("digits"), []
+    dataset = pipeline(data, augmentation=RECIPE)
+    while dataset is not None:
+        sizes += [function.function.graph.as_graph_def().ByteSize() for function in dataset._functions()]
+        dataset = getattr(dataset, "_input_dataset", None)
+    assert 0 < max(sizes) < data.images.nbytes / 2
+
+
+def test_a_distilled_set_is_decoded_and_normalised_with_its_own_constants():
+    distilled = mix(load("digits"), images_per_class=1, factor=2)
+    images, labels = stream(pipeline(distilled, shuffle=False, batch_size=64))[0]
+    decoded, decoded_labels = distilled.decode()
+    np.testing.assert_allclose(images, (decoded - distilled.mean[0]) / distilled.std[0], atol=1e-5)
+    assert (labels.argmax(axis=1) == decoded_labels).all()
+
+
+def test_soft_labels_and_other_spaces_pass_through():
+    soft = np.array([[0.25, 0.75], [1, 0]], np.float32)
+    stored = np.linspace(-1, 1, 2 * 16, dtype=np.float32).reshape(2, 4, 4, 1)
+    space = {"space": "normalised", "mean": (0.5,), "std": (0.25,)}
+    distilled = DistilledSet(stored, soft, ("a", "b"), "mine:1.0/train", "by hand", **space)
+    images, labels = stream(pipeline(distilled, shuffle=False))[0]
+    assert (images == stored).all()
+    assert (labels == soft).all()
+    with pytest.raises(ValueError, match=r"jitter, lighting need images in \[0, 1\].*'normalised'"):
+        pipeline(distilled, augmentation=PAPER_IMAGENET)
+
+
+def test_streamed_images_give_the_same_batches_as_images_in_memory(tmp_path):
+    import tensorflow as tf
+
+    held = numbered(7)
+    encoded = np.array([tf.io.encode_png(image).numpy() for image in held.images], dtype=object)
+    rest = (held.labels, held.class_names, held.source, held.mean, held.std)
+    streamed = StreamedImages(encoded, *rest, held.input_shape)
+    paths = [str(tmp_path / f"{i}.png") for i in range(7)]
+    for path, content in zip(paths, encoded, strict=True):
+        tf.io.write_file(path, content)
+    filed = StreamedImages(np.array(paths, dtype=object), *rest, held.input_shape)
+    expected = stream(pipeline(held, batch_size=4, seed=1, augmentation=RECIPE))
+    assert same(stream(pipeline(streamed, batch_size=4, seed=1, augmentation=RECIPE)), expected)
+    assert same(stream(pipeline(filed, batch_size=4, seed=1, augmentation=RECIPE)), expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch_size": 0}, "batch_size and passes must be at least 1"),
+        ({"passes": 0}, "batch_size and passes must be at least 1"),
+        ({"seed": -1}, "seed must lie in"),
+    ],
+)
+def test_bad_settings_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        pipeline(numbered(3), **arguments)
+
+
+def test_other_data_are_refused():
+    with pytest.raises(ValueError, match="data must be an ImageSet.*Received: list"):
+        pipeline([1, 2])
+
+
+class Positioned(keras.callbacks.Callback):
+    """What a training callback does."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        seek(round=0, epoch=epoch)
+
+
+def test_fit_on_this_backend_is_traced_once_and_repeats_itself():
+    shapes = []
+
+    class Watched(keras.layers.Flatten):
+        def call(self, x):
+            shapes.append(tuple(x.shape))
+            return super().call(x)
+
+    def weights() -> list[np.ndarray]:
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((16, 16, 1)), Watched(name="flat"), keras.layers.Dense(10, name="head")])
+        model.compile(keras.optimizers.SGD(0.01), keras.losses.CategoricalCrossentropy(from_logits=True))
+        batches = pipeline(load("digits", images_per_class=7), batch_size=32, passes=2, augmentation=DIGITS)
+        model.fit(batches, epochs=3, verbose=0, shuffle=False, callbacks=[Positioned()])
+        return model.get_weights()
+
+    first, second = weights(), weights()
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+    if keras.backend.backend() == "tensorflow":
+        assert {shape[0] for shape in shapes} == {None}
+
+
+def test_importing_the_room_is_light():
+    code = "import sys, kerasticket.data; print('tensorflow' in sys.modules, 'keras' in sys.modules)"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.split() == ["False", "False"]
