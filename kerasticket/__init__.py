@@ -1,7 +1,7 @@
 """Lottery tickets with distilled data in Keras 3: `import kerasticket as kt`.
 
-Public names are loaded on first use, so that `import kerasticket` itself costs milliseconds. The masked
-layers register with Keras as soon as Keras is imported (before or after this package), which is what lets
+Public names are loaded on first use, so that `import kerasticket` itself costs milliseconds. Layers,
+initialisers and optimizers register with Keras as soon as Keras is imported (before or after this package), which is what lets
 plain `keras.saving.load_model` open a ticket.
 """
 
@@ -13,7 +13,6 @@ __version__ = "0.1.0"
 
 # public name -> the module that defines it; a name that equals the module's last part is the module itself
 _PUBLIC = {
-    "analysis": "kerasticket.analysis",
     "callbacks": "kerasticket.pruning.callbacks",
     "data": "kerasticket.data",
     "distillation": "kerasticket.distillation",
@@ -33,9 +32,7 @@ _PUBLIC = {
     "sparsity": "kerasticket.masking",
     "summary": "kerasticket.masking",
 }
-_MODULES = {"analysis", "callbacks", "data", "distillation", "figures", "layers", "models", "optimizers", "training"}
-_PUBLIC.pop("analysis")  # arrives with the stability lab
-_MODULES.discard("analysis")
+_MODULES = {"callbacks", "data", "distillation", "figures", "layers", "models", "optimizers", "training"}
 
 __all__ = sorted([*_PUBLIC, "__version__"])
 
@@ -55,5 +52,5 @@ def __dir__() -> list[str]:
 
 @wrapt.when_imported("keras")
 def _register_with_keras(keras) -> None:
-    for module in ("kerasticket.layers", "kerasticket.optimizers"):
+    for module in ("kerasticket.layers", "kerasticket.models", "kerasticket.optimizers"):
         importlib.import_module(module)

@@ -47,11 +47,12 @@ def functional_loss(model: keras.Model, loss: Callable[[Any, Any], Any]) -> Func
     # Not Loss.__call__ and ops.mean: they drop from float64 to float32 on torch.
     per_example = loss.call if isinstance(loss, keras.losses.Loss) else loss
     # Copied through NumPy: on JAX, the next fit deletes the buffers of the variables.
-    frozen = [np.array(ops.convert_to_numpy(variable)) for variable in model.non_trainable_variables]
-    dtypes = [variable.dtype for variable in model.non_trainable_variables]
+    constants = [
+        ops.convert_to_tensor(np.array(ops.convert_to_numpy(variable)), variable.dtype)
+        for variable in model.non_trainable_variables
+    ]
 
     def mean_loss(trainable_values, inputs, targets):
-        constants = [ops.convert_to_tensor(v, dtype) for v, dtype in zip(frozen, dtypes, strict=True)]
         values = _tensors(list(trainable_values))
         outputs, _ = model.stateless_call(values, constants, ops.convert_to_tensor(inputs), training=False)
         if keras.backend.standardize_dtype(outputs.dtype) in ("float16", "bfloat16"):
@@ -182,7 +183,7 @@ def _torch_value_and_gradient(function, argument, *arguments):
 def _tensorflow_jit(function):
     import tensorflow as tf
 
-    return tf.function(function)
+    return tf.function(function, autograph=False)  # the functions here are Keras ops without Python control flow
 
 
 def _jax_jit(function):

@@ -82,3 +82,19 @@ def _by_round(rows: list[dict], kind: str) -> list[list[dict]]:
     """Trainings of one kind, grouped by round in increasing order."""
     rounds = sorted({row["round"] for row in rows if row["kind"] == kind})
     return [[row for row in rows if row["kind"] == kind and row["round"] == index] for index in rounds]
+
+
+def image_grid(images: np.ndarray, columns: int) -> Figure:
+    """Images in rows of `columns`, without axes.
+
+    Args:
+        images: (n, height, width, 1 or 3) in [0, 1].
+        columns: images per row; a distilled set has one class per row if this is its images per class.
+    """
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(0.6 * columns, 0.6 * rows))
+    for index, image in enumerate(images):
+        axes = figure.add_axes((index % columns / columns, 1 - (index // columns + 1) / rows, 0.97 / columns, 0.97 / rows))
+        axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        axes.axis("off")
+    return figure

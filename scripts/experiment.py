@@ -21,6 +21,12 @@ from kerasticket.tickets import Ticket
 # What may differ between two calls without touching results that are finished.
 FREE = ("out", "data_dir", "force", "init_seeds", "data_orders", "rounds", "kinds", "train_rounds", "keep_trained")
 SEARCHED = ("imp", "synthetic")
+AUGMENTATIONS = {
+    "none": None,
+    "digits": kt.data.DIGITS,
+    "paper-cifar": kt.data.PAPER_CIFAR,
+    "paper-imagenet": kt.data.PAPER_IMAGENET,
+}
 
 
 @dataclasses.dataclass
@@ -45,12 +51,19 @@ class Experiment:
         distilled = kt.data.DistilledSet.load(config.distilled)
         distilled.check_matches(train)
         start = Ticket.load(config.start) if config.start else None
+        experiment = cls(config, kt.Run(Path(config.out)), train, test, distilled, start, Progress())
+        experiment.check()
         settings = dataclasses.asdict(config) | {"search_order": config.data_orders[0]}
-        run = kt.Run.open(config.out, settings, free=FREE, force=config.force)
-        experiment = cls(config, run, train, test, distilled, start, Progress())
-        if start:
-            start.apply(experiment.model("imp"))
+        kt.Run.open(config.out, settings, free=FREE, force=config.force)
         return experiment
+
+    def check(self) -> None:
+        """Builds all that a search is made of, so that bad settings are refused before the run exists."""
+        for kind in SEARCHED:
+            options = {"rounds": self.config.rounds, "epochs_per_round": self.recipe(kind).keras_epochs}
+            kt.callbacks.IterativeMagnitudePruning(**options, **self._pruning(kind))
+            if self.start:
+                self.start.apply(self.model(kind))
 
     def announce(self) -> None:
         """Says what will be done, and how much work it is."""
@@ -65,7 +78,8 @@ class Experiment:
 
     def find_tickets(self, seed: int) -> None:
         """All searches of one initialisation, and the random masks beside them."""
-        self.start_ticket(seed).save(self.run.ticket(seed, "dense", 0))
+        if not self.run.ticket(seed, "dense", 0).exists():
+            self.start_ticket(seed).save(self.run.ticket(seed, "dense", 0))
         for kind in (kind for kind in SEARCHED if kind in self.config.kinds):
             self._search(seed, kind)
         if "random" in self.config.kinds:
@@ -95,7 +109,7 @@ class Experiment:
             learning_rate=config.distilled_learning_rate if distilled else config.learning_rate,
             momentum=config.momentum,
             l2=config.l2,
-            augmentation=kt.data.AUGMENTATION_PRESETS[config.augmentation],
+            augmentation=AUGMENTATIONS[config.augmentation],
             passes_per_epoch=_largest_divisor(epochs, most=20) if distilled else 1,
         )
 
@@ -140,13 +154,19 @@ class Experiment:
             callbacks=[EpochProgress(self.progress, f"seed {seed}  {kind}", self._cost(kind) / recipe.keras_epochs)],
             before_rewind=before_rewind,
             evaluate=lambda model: kt.training.evaluate(model, self.test),
-            fraction=config.fraction,
-            rewind_epoch=config.rewind_epoch if kind == "imp" else 0,
-            rewind_scope=config.rewind_scope,
-            scope=config.scope,
-            criterion=config.criterion,
             seed=seed,
+            **self._pruning(kind),
         )
+
+    def _pruning(self, kind: str) -> dict:
+        config = self.config
+        return {
+            "fraction": config.fraction,
+            "rewind_epoch": config.rewind_epoch if kind == "imp" else 0,
+            "rewind_scope": config.rewind_scope,
+            "scope": config.scope,
+            "criterion": config.criterion,
+        }
 
     def _random_tickets(self, seed: int) -> None:
         like = next((kind for kind in SEARCHED if kind in self.config.kinds), None)
@@ -257,7 +277,7 @@ def _largest_divisor(number: int, most: int) -> int:
 
 def _check(config: Config) -> None:
     """Raises ValueError for what only this script can get wrong; the package checks the rest."""
-    for name, known in (("model", kt.models.MODELS), ("augmentation", kt.data.AUGMENTATION_PRESETS)):
+    for name, known in (("model", kt.models.MODELS), ("augmentation", AUGMENTATIONS)):
         if getattr(config, name) not in known:
             raise ValueError(f"Expected --{name} among {sorted(known)}. Received: '{getattr(config, name)}'.")
     unknown = set(config.kinds) - {*SEARCHED, "random"}

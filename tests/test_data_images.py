@@ -4,8 +4,16 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from kerasticket.data import DATASETS, IMAGENET10, ImageSet, StreamedImages, load, load_folder
-from kerasticket.data import archives, digits
+from kerasticket.data import (
+    DATASETS,
+    IMAGENET10,
+    ImageSet,
+    StreamedImages,
+    archives,
+    digits,
+    load,
+    load_folder,
+)
 from kerasticket.data.images import aligned_empty
 from kerasticket.data.resize import RESIZE, area, bilinear, nearest, resize
 

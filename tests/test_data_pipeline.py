@@ -3,6 +3,7 @@
 import gc
 import subprocess
 import sys
+import weakref
 
 import keras
 import numpy as np
@@ -138,17 +139,28 @@ def test_another_process_sees_the_same_batches():
     assert printed == [there.strip()]
 
 
-def test_forgotten_pipelines_leave_the_register():
-    batches = pipeline(numbered(3))
+def test_forgotten_pipelines_leave_the_register_and_free_their_images():
+    data = numbered(3)
+    images = weakref.ref(data.images.base)
+    batches = pipeline(data, augmentation=RECIPE)
+    del data
     gc.collect()
     before = len(Position.live)
     derived = batches.take(1)
     del batches
     gc.collect()
-    assert len(Position.live) == before  # a dataset made from it still needs its position
+    assert len(Position.live) == before  # a dataset made from it still needs it
+    assert len(list(derived)) == 1
     del derived
     gc.collect()
     assert len(Position.live) == before - 1
+    assert images() is None
+
+
+def test_an_iterator_outlives_its_name():
+    iterator = iter(pipeline(numbered(9), batch_size=2))
+    gc.collect()
+    assert len(list(iterator)) == 5
 
 
 def test_images_are_shared_with_tensorflow_not_copied():
@@ -220,7 +232,7 @@ def test_bad_settings_are_refused(arguments, message):
 
 
 def test_other_data_are_refused():
-    with pytest.raises(ValueError, match="data must be an ImageSet.*Received: list"):
+    with pytest.raises(ValueError, match=r"data must be an ImageSet.*Received: list"):
         pipeline([1, 2])
 
 
@@ -241,7 +253,9 @@ def test_fit_on_this_backend_is_traced_once_and_repeats_itself():
 
     def weights() -> list[np.ndarray]:
         keras.utils.set_random_seed(0)
-        model = keras.Sequential([keras.Input((16, 16, 1)), Watched(name="flat"), keras.layers.Dense(10, name="head")])
+        model = keras.Sequential(
+            [keras.Input((16, 16, 1)), Watched(name="flat"), keras.layers.Dense(10, name="head")]
+        )
         model.compile(keras.optimizers.SGD(0.01), keras.losses.CategoricalCrossentropy(from_logits=True))
         batches = pipeline(load("digits", images_per_class=7), batch_size=32, passes=2, augmentation=DIGITS)
         model.fit(batches, epochs=3, verbose=0, shuffle=False, callbacks=[Positioned()])

@@ -1,5 +1,10 @@
 """Masks on whole models: Sequential, nested and shared layers; paths that are the same on every build."""
 
+import importlib.util
+import os
+import subprocess
+import sys
+
 import keras
 import nets
 import numpy as np
@@ -8,6 +13,7 @@ from keras import layers
 
 import kerasticket as kt
 from kerasticket import optimizer_state
+from kerasticket.params import same_bits
 from kerasticket.variables import named_variables, raw_params
 
 MODELS = {"functional": nets.small_convnet, "sequential": nets.mlp, "nested": nets.nested}
@@ -180,3 +186,59 @@ def test_an_unmasked_model_is_refused():
 def test_params_of_another_model_are_refused():
     with pytest.raises(ValueError, match="paths that the model lacks: 'conv/kernel'"):
         kt.set_params(nets.mlp(), kt.get_params(nets.small_convnet()))
+
+
+def run_python(code: str, **environment: str) -> str:
+    """Standard output of a new Python process."""
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_a_stripped_network_opens_without_kerasticket(tmp_path):
+    kt.strip(kt.masked(kt.models.resnet10((8, 8, 3), 5, width=4, seed=0))).save(tmp_path / "plain.keras")
+    code = (
+        f"import sys, keras; keras.saving.load_model({str(tmp_path / 'plain.keras')!r}); "
+        "assert not any(m.startswith('kerasticket') for m in sys.modules)"
+    )
+    run_python(code)
+
+
+@pytest.mark.parametrize("imports", ["import keras, kerasticket", "import kerasticket, keras"])
+def test_plain_load_model_opens_masked_networks_whatever_is_imported_first(imports, tmp_path):
+    model = kt.masked(kt.models.convnet((8, 8, 3), 5, width=4, seed=0))
+    model.save(tmp_path / "masked.keras")
+    run_python(f"{imports}; keras.saving.load_model({str(tmp_path / 'masked.keras')!r})")
+
+
+OTHER_BACKENDS = [name for name in ("tensorflow", "jax", "torch") if name != keras.backend.backend()]
+
+
+@pytest.mark.parametrize("other", OTHER_BACKENDS)
+@pytest.mark.parametrize("name", MODELS)
+def test_a_ticket_saved_here_loads_on_another_backend(name, other, tmp_path):
+    if importlib.util.find_spec(other) is None:
+        pytest.skip(f"{other} is not installed")
+    model = kt.masked(MODELS[name]())
+    ticket = kt.Ticket.dense(model).pruned(nets.half_mask(model), {"name": "half"})
+    ticket.save(tmp_path / "ticket.keras")
+    x, _ = nets.batch(model)
+    np.savez(tmp_path / "x.npz", x=x)
+    code = f"""
+import os, keras, numpy as np, kerasticket as kt
+assert keras.backend.backend() == {other!r}
+folder = {str(tmp_path)!r}
+ticket = kt.Ticket.load(folder + "/ticket.keras")
+params = {{path: array for path, array in ticket.params.items()}}
+np.savez(folder + "/there.npz", **params, **{{"mask|" + path: array for path, array in ticket.mask.items()}},
+         y=keras.saving.load_model(folder + "/ticket.keras").predict(np.load(folder + "/x.npz")["x"], verbose=0))
+"""
+    run_python(code, KERAS_BACKEND=other)
+    there = dict(np.load(tmp_path / "there.npz"))
+    for path, array in ticket.params.items():
+        assert same_bits(there[path], array), path
+    for path, array in ticket.mask.items():
+        assert same_bits(there["mask|" + path], array), path
+    ticket.apply(model)
+    np.testing.assert_allclose(model.predict(x, verbose=0), there["y"], atol=1e-4, rtol=1e-4)

@@ -198,8 +198,8 @@ class DistilledSet:
         for what, (ours, theirs) in pairs.items():
             if ours != theirs:
                 raise ValueError(
-                    f"The distilled set ({self.method} of {self.source}) and the real data ({real.source}) differ "
-                    f"in {what}: {ours} against {theirs}. Load the data that was distilled, in its form."
+                    f"The distilled set ({self.method} of {self.source}) and the real data ({real.source}) "
+                    f"differ in {what}: {ours} against {theirs}. Load the data that was distilled."
                 )
 
     def _space_name(self) -> str:

@@ -10,6 +10,7 @@ training, which advances the position.
 
 import weakref
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -30,22 +31,18 @@ GENERATOR = "philox"
 
 
 class Position:
-    """(round, epoch) of one pipeline, in a variable so that tf.data reads it at each new iteration."""
+    """(round, epoch) of one pipeline; each new iteration takes it and leaves the next epoch."""
 
     live: ClassVar["weakref.WeakSet[Position]"] = weakref.WeakSet()
 
     def __init__(self) -> None:
-        tf = tensorflow()
-        with tf.device("CPU:0"):
-            self.variable = tf.Variable([0, 0], dtype=tf.int64, trainable=False)
+        self.round, self.epoch = 0, 0
         Position.live.add(self)
 
-    def take(self):
-        """The position as a tensor (2,); the next call, in the next iteration, gets the next epoch."""
-        at = self.variable.read_value()
-        with tensorflow().control_dependencies([at]):
-            self.variable.assign_add([0, 1])
-        return at
+    def take(self) -> np.ndarray:
+        """(round, epoch) as int64."""
+        self.epoch += 1
+        return np.array([self.round, self.epoch - 1], np.int64)
 
 
 def seek(round: int = 0, epoch: int = 0) -> None:
@@ -63,7 +60,7 @@ def seek(round: int = 0, epoch: int = 0) -> None:
         True
     """
     for position in list(Position.live):
-        position.variable.assign([round, epoch])
+        position.round, position.epoch = round, epoch
 
 
 def pipeline(
@@ -103,21 +100,35 @@ def pipeline(
     """
     _check(data, batch_size, seed, augmentation, passes)
     tf = tensorflow()
-    position = Position()
-    per_pass = -(-_count(data) // batch_size)
-    with tf.device("CPU:0"):
-        make = _batch_maker(data, augmentation)
-    orders = _positions(position, passes).flat_map(
-        plain(
-            lambda round, number: _orders(round, number, (seed, _count(data), batch_size, per_pass), shuffle)
+    stream = Stream(data, batch_size, seed, shuffle, augmentation)
+    shapes = (None, *data.input_shape), (None, data.num_classes)
+    take, make = weak(stream.position.take), weak(stream.batch)
+
+    def batch(at, i):
+        made = tf.py_function(
+            make, [at[0], at[1] * passes + i // stream.per_pass, i], [tf.float32, tf.float32]
         )
-    )
-    batches = orders.map(plain(make), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    batches = batches.apply(tf.data.experimental.assert_cardinality(passes * per_pass)).prefetch(
-        tf.data.AUTOTUNE
-    )
-    batches.kerasticket_position = position  # alive, and so found by `seek`, as long as the dataset is
+        return tuple(tf.ensure_shape(each, shape) for each, shape in zip(made, shapes, strict=True))
+
+    places = _places(take, passes * stream.per_pass)
+    batches = places.map(plain(batch), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    batches = batches.apply(tf.data.experimental.assert_cardinality(passes * stream.per_pass))
+    batches = batches.prefetch(tf.data.AUTOTUNE)
+    batches.kerasticket_stream = stream
     return batches
+
+
+def weak(method: Callable) -> Callable:
+    """A bound method that does not keep its object alive.
+
+    TensorFlow keeps every function given to `py_function` until the process ends, and would keep all images.
+    """
+    reference = weakref.WeakMethod(method)
+
+    def call(*arguments):
+        return reference()(*arguments)
+
+    return call
 
 
 def _check(data: Data, batch_size: int, seed: int, augmentation: Augmentation | None, passes: int) -> None:
@@ -144,28 +155,67 @@ def _count(data: Data) -> int:
     return data.decoded_count if isinstance(data, DistilledSet) else len(data)
 
 
-def _positions(position: Position, passes: int) -> "tf.data.Dataset":
-    """(round, absolute number of the pass) of each pass of the iteration that is beginning."""
+def _places(take: Callable, count: int) -> "tf.data.Dataset":
+    """((round, epoch), i) for the `count` batches of the iteration that is beginning."""
     tf = tensorflow()
-    start = tf.data.Dataset.from_tensors(0).map(plain(lambda _: position.take()))
-    return start.flat_map(
-        plain(lambda at: tf.data.Dataset.range(passes).map(plain(lambda p: (at[0], at[1] * passes + p))))
-    )
+    data = tf.data.Dataset
+
+    def start(_):
+        return tf.ensure_shape(tf.py_function(take, [], tf.int64), (2,))
+
+    def enumerated(at):
+        return data.zip(data.from_tensors(at).repeat(count), data.range(count))
+
+    return data.from_tensors(0).map(plain(start)).flat_map(plain(enumerated))
 
 
-def _orders(round, number, sizes: tuple[int, int, int, int], shuffle: bool) -> "tf.data.Dataset":
-    """(key, which images) of each batch of one pass."""
-    tf = tensorflow()
-    seed, count, batch_size, per_pass = sizes
-    key = fold_in(fold_in(tf.constant([seed & 0x7FFFFFFF, seed >> 31], tf.int64), round), number)
-    order = tf.range(count)
-    if shuffle:
-        order = tf.random.experimental.stateless_shuffle(order, fold_in(key, 0), alg=GENERATOR)
+class Stream:
+    """All batches there can be: `batch` computes any one from its place, in functions that are traced once.
 
-    def batch(i):
-        return fold_in(key, i + 1), order[i * batch_size : (i + 1) * batch_size]
+    tf.data would build the same functions anew for every epoch, which takes longer (.3 s for the paper's
+    recipe) than an epoch of distilled data does; so its graph holds only a call into Python.
+    """
 
-    return tf.data.Dataset.range(per_pass).map(plain(batch))
+    def __init__(
+        self, data: Data, batch_size: int, seed: int, shuffle: bool, augmentation: Augmentation | None
+    ) -> None:
+        tf = tensorflow()
+        self.position = Position()
+        self.count, self.batch_size, self.shuffle = _count(data), batch_size, shuffle
+        self.per_pass = -(-self.count // batch_size)
+        self.seed = (seed & 0x7FFFFFFF, seed >> 31)
+        with tf.device("CPU:0"):
+            self.make = _batch_maker(data, augmentation)
+        number, key = tf.TensorSpec((), tf.int64), tf.TensorSpec((2,), tf.int64)
+        order = tf.TensorSpec((self.count,), tf.int64)
+        self._begin = tf.function(self._key_and_order, autograph=False).get_concrete_function(number, number)
+        self._batch = tf.function(self._make, autograph=False).get_concrete_function(key, order, number)
+        # Batches of two passes that follow each other may be made at the same time.
+        self.begin = lru_cache(maxsize=4)(self._begin_pass)
+
+    def batch(self, round, number, i):
+        """Batch i (modulo the batches of a pass) of pass `number` of a round: images and labels."""
+        key, order = self.begin(int(round), int(number))
+        return self._batch(key, order, i)
+
+    def _begin_pass(self, round: int, number: int):
+        tf = tensorflow()
+        return self._begin(tf.constant(round, tf.int64), tf.constant(number, tf.int64))
+
+    def _key_and_order(self, round, number):
+        tf = tensorflow()
+        with tf.device("CPU:0"):
+            key = fold_in(fold_in(tf.constant(self.seed, tf.int64), round), number)
+            order = tf.range(self.count, dtype=tf.int64)
+            if self.shuffle:
+                order = tf.random.experimental.stateless_shuffle(order, fold_in(key, 0), alg=GENERATOR)
+        return key, order
+
+    def _make(self, key, order, i):
+        with tensorflow().device("CPU:0"):
+            place = i % self.per_pass
+            chosen = order[place * self.batch_size : (place + 1) * self.batch_size]
+            return self.make(fold_in(key, place + 1), chosen)
 
 
 def fold_in(key, number):
@@ -174,6 +224,7 @@ def fold_in(key, number):
 
 
 def _batch_maker(data: Data, augmentation: Augmentation | None) -> Callable:
+    """A function of (key, positions) that makes one batch."""
     read_images, read_labels = _readers(data)
 
     def normalise(images):

@@ -1,0 +1,184 @@
+"""Distils a data set with IDC and measures the result beside real images and IDC's starting images.
+
+    python scripts/distill_dataset.py                                    # digits, 10 images per class
+    python scripts/distill_dataset.py --ipc 1                            # digits, 1 image per class
+    python scripts/distill_dataset.py --preset cifar10-quick             # CIFAR-10 on two cores in 20 minutes
+
+Writes one HDF5 file with settings, seeds and measured accuracies in its attributes, and a preview picture.
+"""
+
+import argparse
+import dataclasses
+import os
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What decides the distilled set; every field is a flag."""
+
+    dataset: str = "digits"
+    """Name for kerasticket.data.load, or folder:PATH."""
+    out: str = "assets/distilled/digits_ipc{ipc}.h5"
+    """File to write; {ipc} is filled in."""
+    data_dir: str | None = None
+    """TensorFlow Datasets folder; default: TFDS_DATA_DIR, then TFDS' own."""
+    ipc: int = 10
+    """Stored images per class."""
+    factor: int = 2
+    """Multi-formation: a stored image decodes into factor x factor images."""
+    resize: str = "area"
+    """How the starting images are shrunk: nearest (IDC), area, bilinear."""
+    distance: str = "l1"
+    """Between gradients: mse (IDC on CIFAR), l1 (IDC on MNIST)."""
+    networks: int = 40
+    """Fresh networks to match on, one after the other."""
+    iterations: int = 25
+    """Matching steps per network."""
+    learning_rate: float = 0.001
+    """Of the images; per image of a class, so it is not rescaled with ipc."""
+    real_batch: int = 64
+    """Real images per class and matching step."""
+    net_images: int = 512
+    """Real images that the network is trained on per matching step."""
+    width: int = 32
+    """Filters of the ConvNet-3 that matches."""
+    augmentation: str = "digits"
+    """digits (no mirror, no cutout, no CutMix) or cifar."""
+    seed: int = 0
+    nets: int = 5
+    """Fresh networks per measured accuracy."""
+    test_width: int = 32
+    """Filters of the ConvNet-3 that tests."""
+    test_epochs: int = 300
+    """Passes over the decoded set per test network."""
+    test_learning_rate: float = 0.01
+
+
+PRESETS = {
+    "digits": Config(),
+    "cifar10-quick": Config(
+        dataset="cifar10",
+        out="runs/distilled/cifar10_ipc{ipc}.h5",
+        resize="nearest",
+        distance="mse",
+        networks=12,
+        iterations=40,
+        learning_rate=0.005,
+        real_batch=32,
+        net_images=256,
+        augmentation="cifar",
+        nets=3,
+    ),
+}
+
+
+def parse(arguments: list[str]) -> Config:
+    """`--preset NAME`, then any field as a flag."""
+    import tyro
+
+    first = argparse.ArgumentParser(add_help=False)
+    first.add_argument("--preset", default="digits", choices=PRESETS)
+    known, rest = first.parse_known_args(arguments)
+    heading = f"{__doc__}\nPresets (--preset NAME, default digits): {', '.join(PRESETS)}.\n"
+    return tyro.cli(Config, default=PRESETS[known.preset], args=rest, description=heading)
+
+
+def main(config: Config, command: str) -> None:
+    import kerasticket as kt
+    from kerasticket.runs import atomic, check_writable
+
+    path = Path(config.out.format(ipc=config.ipc))
+    check_writable(path.parent)
+    train = kt.data.load(config.dataset, "train", data_dir=config.data_dir)
+    test = kt.data.load(config.dataset, "test", data_dir=config.data_dir)
+    started = time.perf_counter()
+    distilled = distil(config, train)
+    minutes = (time.perf_counter() - started) / 60
+    accuracy = measure(config, train, test, distilled)
+    settings = distilled.settings | {"minutes": round(minutes, 1), "cores": os.cpu_count()}
+    distilled = dataclasses.replace(distilled, settings=settings, accuracy=accuracy, command=command)
+    distilled.save(path)
+    from kerasticket import figures
+
+    with atomic(path.with_suffix(".png")) as temporary:
+        figures.image_grid(distilled.images, columns=config.ipc if config.ipc > 1 else 10).savefig(temporary, dpi=150)
+    print(f"{minutes:.1f} minutes of distillation; set in {path}, preview in {path.with_suffix('.png')}")
+
+
+def method(config: Config):
+    """The distillation method that a configuration describes."""
+    import kerasticket as kt
+
+    digits = config.augmentation == "digits"
+    without_cutout = kt.data.Augmentation(colour=True, one_of=("crop",), siamese=True)
+    return kt.distillation.GradientMatching(
+        factor=config.factor,
+        resize=config.resize,
+        networks=config.networks,
+        iterations=config.iterations,
+        learning_rate=config.learning_rate,
+        distance=config.distance,
+        real_batch=config.real_batch,
+        net_images=config.net_images,
+        matching=without_cutout if digits else kt.data.MATCHING,
+        training=kt.data.DIGITS if digits else kt.data.PAPER_CIFAR,
+        width=config.width,
+    )
+
+
+def distil(config: Config, train):
+    """Runs the method with a progress bar."""
+    from progress import Progress
+
+    bar = Progress(total=config.networks)
+    with bar:
+        return method(config).distill(
+            train,
+            ipc=config.ipc,
+            seed=config.seed,
+            progress=lambda done, images, loss: bar.advance(1, f"network {done}/{config.networks}  loss {loss:.4g}"),
+        )
+
+
+def measure(config: Config, train, test, distilled) -> dict[str, dict]:
+    """Accuracy of fresh networks trained on the set, on IDC's starting images, and on random real images."""
+    import kerasticket as kt
+
+    recipe = kt.training.Recipe(
+        epochs=config.test_epochs,
+        learning_rate=config.test_learning_rate,
+        augmentation=kt.data.DIGITS if config.augmentation == "digits" else kt.data.PAPER_CIFAR,
+        passes_per_epoch=config.test_epochs,
+    )
+    sets = {
+        "distilled": distilled,
+        "mix": method(config).start(train, config.ipc, config.seed),
+        "random_real": kt.data.random_real(train, config.ipc, config.seed),
+    }
+    measured = {}
+    for name, images in sets.items():
+        accuracy = kt.distillation.evaluate(
+            images,
+            test,
+            build=lambda seed: kt.models.convnet(
+                train.input_shape, train.num_classes, width=config.test_width, seed=seed
+            ),
+            recipe=recipe,
+            seeds=range(config.nets),
+        )
+        print(f"{name:12} {accuracy}", flush=True)
+        measured[name] = {"mean": accuracy.mean, "std": accuracy.std, "accuracies": accuracy.accuracies}
+        measured[name] |= {"net": f"convnet w{config.test_width}", "epochs": config.test_epochs}
+    return measured
+
+
+if __name__ == "__main__":
+    try:
+        main(parse(sys.argv[1:]), command=" ".join(["python", *sys.argv]))
+    except (ValueError, FloatingPointError) as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,112 @@
+"""Recipe, train and evaluate on real digits: pure functions of their seeds, metrics in files."""
+
+import csv
+
+import keras
+import numpy as np
+import pytest
+
+import kerasticket as kt
+from kerasticket.params import differing
+from kerasticket.training import FIELDS, Recipe, evaluate, train
+
+RECIPE = Recipe(epochs=4, learning_rate=0.05, augmentation=kt.data.DIGITS, passes_per_epoch=2)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return kt.data.load("digits", "train", images_per_class=10), kt.data.load("digits", "test")
+
+
+def network() -> keras.Model:
+    return kt.masked(kt.models.convnet((16, 16, 1), 10, width=8, seed=1))
+
+
+def test_the_same_seeds_give_the_same_weights_and_another_order_others(digits, tmp_path):
+    model = network()
+    start, ends = kt.Ticket.dense(model), {}
+    for name, data_order in (("a", 1), ("b", 1), ("c", 2)):
+        start.apply(model)
+        history = train(model, digits[0], RECIPE, data_order=data_order, csv=tmp_path / f"{name}.csv")
+        ends[name] = kt.get_params(model)
+    assert not differing(ends["a"], ends["b"])
+    assert differing(ends["a"], ends["c"])
+    rows = list(csv.DictReader(open(tmp_path / "c.csv")))
+    assert list(rows[0]) == list(FIELDS)
+    assert [row["passes"] for row in rows] == ["2", "4"]
+    assert float(rows[-1]["loss"]) == history.final["loss"]
+
+
+def test_the_compiled_schedule_follows_the_recipe(digits):
+    model = network()
+    recipe = Recipe(epochs=12, learning_rate=0.1, passes_per_epoch=4)
+    recipe.compile(model, recipe.pipeline(digits[0], 0))  # 100 images: 2 steps a pass
+    schedule = model.optimizer._learning_rate
+    rates = [float(schedule(step)) for step in (15, 16, 17, 19, 20, 21)]
+    np.testing.assert_allclose(sorted(rates, reverse=True), rates)
+    np.testing.assert_allclose([rates[0], rates[2], rates[5]], [0.1, 0.02, 0.004], rtol=1e-6)
+
+
+def test_evaluate_equals_a_hand_count(digits):
+    model, test = network(), digits[1]
+    RECIPE.compile(model, RECIPE.pipeline(digits[0], 0))
+    logits = model.predict((test.to_float() - np.float32(test.mean)) / np.float32(test.std), verbose=0)
+    logits = np.float64(logits)
+    log_sum = np.log(np.exp(logits - logits.max(1, keepdims=True)).sum(1)) + logits.max(1)
+    loss = np.mean(log_sum - logits[np.arange(len(test)), test.labels])
+    metrics = evaluate(model, test)
+    assert metrics["accuracy"] == pytest.approx(np.mean(logits.argmax(1) == test.labels), abs=1e-6)
+    assert metrics["loss"] == pytest.approx(loss, rel=1e-4)
+
+
+def test_training_goes_on_from_a_rewound_ticket(digits):
+    model = network()
+    imp = kt.callbacks.IterativeMagnitudePruning(rounds=1, epochs_per_round=2, rewind_epoch=1)
+    pipeline = RECIPE.pipeline(digits[0], data_order=3)
+    RECIPE.compile(model, pipeline)
+    dense = kt.Ticket.dense(model)
+    model.fit(pipeline, epochs=imp.total_epochs, callbacks=[imp], shuffle=False, verbose=0)
+    rewound = imp.tickets[0]
+    rewound.apply(model)
+    train(model, digits[0], RECIPE, data_order=3, first_epoch=1)
+    continued = kt.get_params(model)
+    dense.apply(model)
+    train(model, digits[0], RECIPE, data_order=3)
+    assert not differing(continued, kt.get_params(model))
+
+
+def test_rounds_draw_orders_of_their_own_and_a_resumed_search_the_same(digits):
+    ends, searches = [], []
+    for rounds, start in ((3, None), (2, 1)):
+        model = network()
+        pipeline = RECIPE.pipeline(digits[0], data_order=3)
+        RECIPE.compile(model, pipeline)
+        imp = kt.callbacks.IterativeMagnitudePruning(
+            rounds=rounds,
+            epochs_per_round=2,
+            start=searches[0].tickets[start] if start else None,
+            on_round_end=lambda record, ticket, trained: ends.append((record.index, trained)),
+        )
+        model.fit(pipeline, epochs=imp.total_epochs, callbacks=[imp], shuffle=False, verbose=0)
+        searches.append(imp)
+    assert [index for index, _ in ends] == [0, 1, 2, 1, 2]
+    assert not differing(ends[2][1], ends[4][1])
+    assert not differing(searches[0].tickets[3].mask, searches[1].tickets[2].mask)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 0}, "at least 1 for `epochs`"),
+        ({"batch_size": 2.5}, "`batch_size`"),
+        ({"epochs": 10, "passes_per_epoch": 3}, "multiple of `passes_per_epoch`"),
+    ],
+)
+def test_bad_recipes_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe(**options)
+
+
+def test_a_loss_that_is_not_finite_names_the_epoch(digits):
+    with pytest.raises(FloatingPointError, match="after epoch 1 of 2|not finite"):
+        train(network(), digits[0], Recipe(epochs=2, learning_rate=1e30))
