@@ -107,7 +107,7 @@ def set_mask(model: keras.Model, mask: Mask) -> None:
                 f"Received: dtype {np.asarray(array).dtype}, shape {np.shape(array)}."
             )
     for path, layer in layers.items():
-        layer.set_mask(mask.get(path, np.ones(layer._kernel.shape, bool)))
+        layer.set_mask(mask.get(path, np.ones(tuple(layer._kernel.shape), bool)))
     if getattr(model, "optimizer", None) is not None and model.optimizer.built:
         state = optimizer_state.get_state(model)
         optimizer_state.set_state(model, optimizer_state.masked_state(state, get_mask(model)))
@@ -157,7 +157,7 @@ class Summary:
         return 1 - self.kept / self.prunable
 
     def __str__(self) -> str:
-        rows = [("layer", "type", "kernel", "parameters", "kept", "sparsity")]
+        rows: list[tuple[str, ...]] = [("layer", "type", "kernel", "parameters", "kept", "sparsity")]
         rows += [_row(line) for line in self.layers]
         widths = [max(len(row[i]) for row in rows) for i in range(6)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]

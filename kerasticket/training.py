@@ -160,7 +160,8 @@ class _Log(keras.callbacks.Callback):
 
     def __init__(self, passes: int):
         super().__init__()
-        self.passes, self.rows = passes, []
+        self.passes = passes
+        self.rows: list[dict[str, float]] = []
 
     def on_epoch_begin(self, epoch, logs=None):
         seek(round=0, epoch=epoch)

@@ -35,11 +35,11 @@ class Config:
     """How the starting images are shrunk: nearest (IDC), area, bilinear."""
     distance: str = "l1"
     """Between gradients: mse (IDC on CIFAR), l1 (IDC on MNIST)."""
-    networks: int = 40
+    networks: int = 20
     """Fresh networks to match on, one after the other."""
     iterations: int = 25
     """Matching steps per network."""
-    learning_rate: float = 0.001
+    learning_rate: float = 0.0003
     """Of the images; per image of a class, so it is not rescaled with ipc."""
     real_batch: int = 64
     """Real images per class and matching step."""
@@ -66,9 +66,9 @@ PRESETS = {
         out="runs/distilled/cifar10_ipc{ipc}.h5",
         resize="nearest",
         distance="mse",
-        networks=12,
+        networks=20,
         iterations=40,
-        learning_rate=0.005,
+        learning_rate=0.05,
         real_batch=32,
         net_images=256,
         augmentation="cifar",

@@ -1,6 +1,7 @@
 """The experiment of `distilled_pruning.py`: find tickets of each kind, train them on real data, keep every result."""
 
 import dataclasses
+import math
 import os
 import time
 from pathlib import Path
@@ -20,6 +21,8 @@ from kerasticket.tickets import Ticket
 
 # What may differ between two calls without touching results that are finished.
 FREE = ("out", "data_dir", "force", "init_seeds", "data_orders", "rounds", "kinds", "train_rounds", "keep_trained")
+Images = kt.data.ImageSet | kt.data.StreamedImages
+STEPS_PER_EPOCH = 500
 SEARCHED = ("imp", "synthetic")
 AUGMENTATIONS = {
     "none": None,
@@ -35,8 +38,8 @@ class Experiment:
 
     config: Config
     run: kt.Run
-    train: kt.data.ImageSet
-    test: kt.data.ImageSet
+    train: Images
+    test: Images
     distilled: kt.data.DistilledSet
     start: Ticket | None
     progress: Progress
@@ -45,9 +48,8 @@ class Experiment:
     @classmethod
     def open(cls, config: Config) -> "Experiment":
         _check(config)
-        options = {"data_dir": config.data_dir, "image_size": config.image_size}
-        train = kt.data.load(config.dataset, "train", images_per_class=config.images_per_class, **options)
-        test = kt.data.load(config.dataset, "test", **options)
+        train = _load(config, "train", config.images_per_class)
+        test = _load(config, "test", None)
         distilled = kt.data.DistilledSet.load(config.distilled)
         distilled.check_matches(train)
         start = Ticket.load(config.start) if config.start else None
@@ -68,10 +70,10 @@ class Experiment:
     def announce(self) -> None:
         """Says what will be done, and how much work it is."""
         config = self.config
-        size = len(self.distilled) * self.distilled.factor**2
         print(
             f"{config.dataset}: {len(self.train):,} real training images, {len(self.test):,} test images; "
-            f"{len(self.distilled)} distilled images ({size} decoded) from {config.distilled}"
+            f"{len(self.distilled.images)} distilled images ({self.distilled.decoded_count} decoded) "
+            f"from {config.distilled}"
         )
         print(f"{config.model}: {kt.summary(self.model('imp')).prunable:,} prunable weights\n")
         self.progress.total = sum(self._work(seed) for seed in config.init_seeds)
@@ -103,6 +105,8 @@ class Experiment:
         config = self.config
         distilled = kind == "synthetic"
         epochs = config.distilled_epochs if distilled else config.epochs
+        rewind_epoch = 0 if distilled else config.rewind_epoch
+        passes = _passes_per_epoch(epochs, rewind_epoch, self._images(kind) / config.batch_size)
         return kt.training.Recipe(
             epochs=epochs,
             batch_size=config.batch_size,
@@ -110,7 +114,7 @@ class Experiment:
             momentum=config.momentum,
             l2=config.l2,
             augmentation=AUGMENTATIONS[config.augmentation],
-            passes_per_epoch=_largest_divisor(epochs, most=20) if distilled else 1,
+            passes_per_epoch=passes,
         )
 
     def model(self, kind: str) -> keras.Model:
@@ -132,6 +136,9 @@ class Experiment:
 
     def _data(self, kind: str):
         return self.distilled if kind == "synthetic" else self.train
+
+    def _images(self, kind: str) -> int:
+        return self.distilled.decoded_count if kind == "synthetic" else len(self.train)
 
     def _search(self, seed: int, kind: str) -> None:
         """Finds the tickets of one kind; the rounds of IMP are trainings on real data, and are kept as such."""
@@ -158,11 +165,15 @@ class Experiment:
             **self._pruning(kind),
         )
 
+    def _rewind_epoch(self, kind: str) -> int:
+        """In Keras epochs; synthetic tickets are always rewound to initialisation."""
+        return self.config.rewind_epoch // self.recipe(kind).passes_per_epoch if kind == "imp" else 0
+
     def _pruning(self, kind: str) -> dict:
         config = self.config
         return {
             "fraction": config.fraction,
-            "rewind_epoch": config.rewind_epoch if kind == "imp" else 0,
+            "rewind_epoch": self._rewind_epoch(kind),
             "rewind_scope": config.rewind_scope,
             "scope": config.scope,
             "criterion": config.criterion,
@@ -193,7 +204,7 @@ class Experiment:
             data_order=data_order,
             first_epoch=ticket.rewind_epoch,
             csv=self.run.order(seed, kind, index, data_order) / "history.csv",
-            callbacks=[EpochProgress(self.progress, f"seed {seed}  {kind}  round {index}", len(self.train))],
+            callbacks=[EpochProgress(self.progress, f"seed {seed}  {kind}  round {index}", self._cost("imp") / recipe.keras_epochs)],
         )
         seconds = time.perf_counter() - started
         evaluation = kt.training.evaluate(model, self.test)
@@ -231,7 +242,7 @@ class Experiment:
         config = self.config
         first = self.start.round if self.start else 0
         if kind == "synthetic":
-            stored = len(self.distilled) * config.distilled_epochs * (rounds - first)
+            stored = len(self.distilled.images) * config.distilled_epochs * (rounds - first)
             return stored, stored * self.distilled.factor**2
         saved = config.rewind_epoch * max(rounds - first - 1, 0)
         images = len(self.train) * (config.epochs * (rounds - first) - saved)
@@ -239,9 +250,8 @@ class Experiment:
 
     def _cost(self, kind: str) -> int:
         """Images that one round of a search shows to the network; the unit of progress."""
-        if kind == "synthetic":
-            return self.config.distilled_epochs * len(self.distilled) * self.distilled.factor**2
-        return self.config.epochs * len(self.train)
+        epochs = self.config.distilled_epochs if kind == "synthetic" else self.config.epochs
+        return epochs * self._images(kind)
 
     def _work(self, seed: int) -> int:
         """Images still to be seen for one initialisation."""
@@ -264,6 +274,16 @@ class Experiment:
         return work
 
 
+def _load(config: Config, split: str, images_per_class: int | None) -> Images:
+    return kt.data.load(
+        config.dataset,
+        split,
+        images_per_class=images_per_class,
+        data_dir=config.data_dir,
+        image_size=config.image_size,
+    )
+
+
 def _line(seed: int, kind: str, index: int, sparsity: float, evaluation: dict[str, float], seconds: float) -> str:
     return (
         f"seed {seed}  {kind:16} round {index:2}  sparsity {sparsity:6.2%}  "
@@ -271,8 +291,11 @@ def _line(seed: int, kind: str, index: int, sparsity: float, evaluation: dict[st
     )
 
 
-def _largest_divisor(number: int, most: int) -> int:
-    return max(divisor for divisor in range(1, min(number, most) + 1) if number % divisor == 0)
+def _passes_per_epoch(epochs: int, rewind_epoch: int, steps: float) -> int:
+    """Passes that make one Keras epoch: enough for 500 steps, so that what Keras does between epochs is no cost."""
+    common = math.gcd(epochs, rewind_epoch)  # the rewind point lies between two Keras epochs
+    divisors = [number for number in range(1, common + 1) if common % number == 0]
+    return next((number for number in divisors if number * steps >= STEPS_PER_EPOCH), divisors[-1])
 
 
 def _check(config: Config) -> None:

@@ -1,5 +1,8 @@
 """Real images: the embedded digits, TensorFlow Datasets where present, folders, and every refusal."""
 
+import doctest
+import importlib
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -136,15 +139,14 @@ def test_every_data_set_has_constants_for_its_channels():
 
 @pytest.mark.usefixtures("real_cifar10")
 def test_cifar10_is_decoded_only_as_far_as_asked():
-    images = load("cifar10", images_per_class=50, seed=1)
-    assert images.source == "cifar10:3.0.2/train, 50 per class, seed 1"
+    images = load("cifar10", "test", images_per_class=50, seed=1)
+    assert images.source == "cifar10:3.0.2/test, 50 per class, seed 1"
     assert np.bincount(images.labels).tolist() == [50] * 10
     assert images.class_names[:3] == ("airplane", "automobile", "bird")
     pixels = images.to_float().reshape(-1, 3).mean(axis=0, dtype=np.float64)
     np.testing.assert_allclose(pixels, images.mean, atol=0.03)
-    assert (load("cifar10", images_per_class=50, seed=1).images == images.images).all()
-    small = load("cifar10", images_per_class=2, image_size=8)
-    assert small.input_shape == (8, 8, 3)
+    assert (load("cifar10", "test", images_per_class=50, seed=1).images == images.images).all()
+    assert load("cifar10", "test", images_per_class=2, image_size=8).input_shape == (8, 8, 3)
 
 
 @pytest.mark.usefixtures("real_imagenette")
@@ -219,9 +221,7 @@ def test_a_wide_image_is_cropped_at_its_centre(tmp_path):
 
 def test_streamed_images_refuse_a_mixture_of_paths_and_bytes():
     with pytest.raises(ValueError, match="all paths"):
-        StreamedImages(
-            np.array(["a", b"b"], dtype=object), np.array([0, 1]), NAMES, "mine", (0.5,), (1.0,), (8, 8, 1)
-        )
+        StreamedImages(np.array(["a", b"b"], dtype=object), np.array([0, 1]), NAMES, "mine", (0.5,), (1.0,), (8, 8, 1))
 
 
 def test_aligned_memory_is_aligned():
@@ -241,3 +241,13 @@ def test_resizing_by_hand():
     np.testing.assert_allclose(area(2, 3), [[2 / 3, 1 / 3, 0], [0, 1 / 3, 2 / 3]], rtol=1e-6)
     with pytest.raises(ValueError, match="method must be one of"):
         resize(np, np.zeros((1, 4, 4, 1)), 2, 2, "cubic")
+
+
+MODULES = ("baselines", "distilled", "images", "multi_formation", "pipeline", "real", "recipes", "resize")
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_in_the_docstrings_run(name):
+    result = doctest.testmod(importlib.import_module(f"kerasticket.data.{name}"))
+    assert result.attempted > 0
+    assert result.failed == 0

@@ -43,8 +43,7 @@ def stream(batches) -> list[tuple[np.ndarray, np.ndarray]]:
 
 def same(first, second) -> bool:
     return all(
-        a.shape == b.shape and (a == b).all() and (c == d).all()
-        for (a, c), (b, d) in zip(first, second, strict=True)
+        a.shape == b.shape and (a == b).all() and (c == d).all() for (a, c), (b, d) in zip(first, second, strict=True)
     )
 
 
@@ -253,9 +252,7 @@ def test_fit_on_this_backend_is_traced_once_and_repeats_itself():
 
     def weights() -> list[np.ndarray]:
         keras.utils.set_random_seed(0)
-        model = keras.Sequential(
-            [keras.Input((16, 16, 1)), Watched(name="flat"), keras.layers.Dense(10, name="head")]
-        )
+        model = keras.Sequential([keras.Input((16, 16, 1)), Watched(name="flat"), keras.layers.Dense(10, name="head")])
         model.compile(keras.optimizers.SGD(0.01), keras.losses.CategoricalCrossentropy(from_logits=True))
         batches = pipeline(load("digits", images_per_class=7), batch_size=32, passes=2, augmentation=DIGITS)
         model.fit(batches, epochs=3, verbose=0, shuffle=False, callbacks=[Positioned()])
@@ -266,6 +263,28 @@ def test_fit_on_this_backend_is_traced_once_and_repeats_itself():
         np.testing.assert_array_equal(a, b)
     if keras.backend.backend() == "tensorflow":
         assert {shape[0] for shape in shapes} == {None}
+
+
+def test_fit_sees_exactly_the_epochs_that_its_callback_seeks():
+    """Keras may peek at a batch before training; the epochs themselves are those of a fresh pipeline."""
+    import tensorflow as tf
+
+    seen: list[float] = []
+
+    def watch(images, labels):
+        tf.py_function(lambda values: seen.extend(values.numpy()), [images[:, 0, 0, 0]], [])
+        return images, labels
+
+    settings_of_both = {"batch_size": 8, "seed": 4, "passes": 2}
+    batches = pipeline(numbered(20), **settings_of_both)
+    model = keras.Sequential(
+        [keras.Input((4, 4, 3)), keras.layers.Flatten(name="flat"), keras.layers.Dense(3, name="head")]
+    )
+    model.compile("sgd", "mse")
+    model.fit(batches.map(watch), epochs=3, verbose=0, shuffle=False, callbacks=[Positioned()])
+    fresh = pipeline(numbered(20), **settings_of_both)
+    expected = [value for _ in range(3) for images, _ in stream(fresh) for value in images[:, 0, 0, 0]]
+    assert seen[-len(expected) :] == expected
 
 
 def test_importing_the_room_is_light():

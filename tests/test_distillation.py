@@ -109,5 +109,8 @@ def test_evaluate_refuses_a_set_of_other_classes(digits):
     other = dataclasses.replace(kt.data.random_real(digits, 1), class_names=tuple("abcdefghij"))
     with pytest.raises(ValueError, match="class"):
         kt.distillation.evaluate(
-            other, digits, build=lambda seed: kt.models.lenet_300_100((16, 16, 1), 10, seed=seed), recipe=kt.training.Recipe(1)
+            other,
+            digits,
+            build=lambda seed: kt.models.lenet_300_100((16, 16, 1), 10, seed=seed),
+            recipe=kt.training.Recipe(1),
         )

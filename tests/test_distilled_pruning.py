@@ -114,7 +114,9 @@ def test_another_configuration_is_refused(whole_run):
 
 def test_imp_from_a_synthetic_ticket_rewound_to_an_epoch(whole_run, tmp_path):
     start = kt.Run(whole_run).ticket(0, "synthetic", 2)
-    config = small(tmp_path / "syn2-imp", start=str(start), kinds=("imp",), init_seeds=(0,), rounds=4, rewind_epoch=1)
+    config = small(
+        tmp_path / "syn2-imp", start=str(start), kinds=("imp",), init_seeds=(0,), rounds=4, rewind_epoch=1
+    )
     distilled_pruning.main(config)
     last = kt.Ticket.load(kt.Run(tmp_path / "syn2-imp").ticket(0, "imp", 4))
     assert [(stage["name"], stage["last_round"]) for stage in last.stages] == [("synthetic", 2), ("imp", 4)]
@@ -151,10 +153,27 @@ def test_presets_and_flags():
         parse(["--preset", "digit"], CONFIGS, doc="")
 
 
-COMMAND = (
-    "--images-per-class 10 --width 4 --rounds 5 --epochs 6 --distilled-epochs 40 --init-seeds 0 "
-    "--kinds imp synthetic --train-rounds 5 --distilled assets/distilled/digits_ipc1.h5"
-).split()
+COMMAND = [
+    "--images-per-class",
+    "10",
+    "--width",
+    "4",
+    "--rounds",
+    "5",
+    "--epochs",
+    "6",
+    "--distilled-epochs",
+    "40",
+    "--init-seeds",
+    "0",
+    "--kinds",
+    "imp",
+    "synthetic",
+    "--train-rounds",
+    "5",
+    "--distilled",
+    "assets/distilled/digits_ipc1.h5",
+]
 
 
 def start_script(folder: Path) -> subprocess.Popen:

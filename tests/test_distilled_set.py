@@ -111,10 +111,16 @@ def test_damaged_and_foreign_files_are_refused(tmp_path):
     [
         (lambda file: file.attrs.__setitem__("format_version", 2), "must have format version 1. Received: 2"),
         (lambda file: file.attrs.__delitem__("source"), "truncated, damaged"),
-        (lambda file: file.attrs.__setitem__("mean", "3"), "truncated, damaged|not a usable"),
+        (lambda file: file.attrs.__setitem__("mean", "3"), "not a usable distilled set"),
         (lambda file: file.attrs.__setitem__("factor", '"two"'), "not a usable distilled set"),
-        (lambda file: file.attrs.__setitem__("class_names", '["cat"]'), r"not a usable.*labels must lie in 0\.\.0"),
-        (lambda file: file["images"].__setitem__(0, np.nan), "not a usable distilled set: images must be finite"),
+        (
+            lambda file: file.attrs.__setitem__("class_names", '["cat"]'),
+            r"not a usable.*labels must lie in 0\.\.0",
+        ),
+        (
+            lambda file: file["images"].__setitem__(0, np.nan),
+            "not a usable distilled set: images must be finite",
+        ),
         (lambda file: file["labels"].__setitem__(0, 5), r"not a usable.*labels must lie in"),
     ],
 )
@@ -131,11 +137,11 @@ def test_saving_is_all_or_nothing(tmp_path, monkeypatch):
     distilled().save(path)
     before = path.read_bytes()
     monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(ValueError, match="Cannot write.*disk full"):
+    with pytest.raises(ValueError, match=r"Cannot write.*disk full"):
         distilled(method="another").save(path)
     assert path.read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1
-    with pytest.raises(ValueError, match="Cannot write.*existing folder"):
+    with pytest.raises(ValueError, match=r"Cannot write.*existing folder"):
         distilled().save(tmp_path / "absent" / "set.h5")
 
 
@@ -184,9 +190,7 @@ def test_cells_equal_torch_interpolation_of_idcs_padding(side, factor):
     padded = torch.tensor(images).permute(0, 3, 1, 2)
     padded = torch.nn.functional.pad(padded, (0, -side % factor, 0, -side % factor), value=0.5)
     cell = padded.shape[-1] // factor
-    cells = [
-        padded[:, :, i * cell : (i + 1) * cell, j * cell : (j + 1) * cell] for i, j in np.ndindex(factor, factor)
-    ]
+    cells = [padded[:, :, i * cell : (i + 1) * cell, j * cell : (j + 1) * cell] for i, j in np.ndindex(factor, factor)]
     expected = torch.nn.functional.interpolate(
         torch.cat(cells), size=(side, side), mode="bilinear", align_corners=False
     )
@@ -215,7 +219,12 @@ def test_random_real_takes_whole_images_class_major():
     digits = load("digits")
     baseline = random_real(digits, 3, seed=1)
     assert baseline.labels.tolist() == [label for label in range(10) for _ in range(3)]
-    assert (baseline.method, baseline.factor, baseline.space, baseline.images_per_class) == ("random_real", 1, "unit", 3)
+    assert (baseline.method, baseline.factor, baseline.space, baseline.images_per_class) == (
+        "random_real",
+        1,
+        "unit",
+        3,
+    )
     rows = {(image.tobytes(), label) for image, label in zip(digits.to_float(), digits.labels, strict=True)}
     assert all((image.tobytes(), label) in rows for image, label in zip(baseline.images, baseline.labels, strict=True))
     assert (random_real(digits, 3, seed=1).images == baseline.images).all()
@@ -272,7 +281,11 @@ def test_matching_data_are_accepted():
         ({}, {"images": np.zeros((2, 4, 4, 3), np.uint8)}, "image shape: (8, 8, 3) against (4, 4, 3)"),
         ({}, {"class_names": ("dog", "cat")}, "order: ('cat', 'dog') against ('dog', 'cat')"),
         ({}, {"mean": (0.5, 0.4, 0.2)}, "value space: [0, 1] normalised with mean (0.5, 0.4, 0.3)"),
-        (ZCA, {}, "value space: zca {'epsilon': 0.1, 'source': 'cifar10:3.0.2/train'} against [0, 1] normalised"),
+        (
+            ZCA,
+            {},
+            "value space: zca {'epsilon': 0.1, 'source': 'cifar10:3.0.2/train'} against [0, 1] normalised",
+        ),
     ],
 )
 def test_data_of_another_kind_are_refused_with_both_sides_named(ours, theirs, message):

@@ -36,9 +36,7 @@ class Archive:
 
         self.name, self.split = name, split
         with quiet():
-            self.builder = tfds.builder(
-                name, data_dir=data_dir or os.environ.get("TFDS_DATA_DIR"), try_gcs=False
-            )
+            self.builder = tfds.builder(name, data_dir=data_dir or os.environ.get("TFDS_DATA_DIR"), try_gcs=False)
             prepared = self.builder.is_prepared()
         if not prepared:
             self._download(url)
@@ -53,9 +51,7 @@ class Archive:
             probe(url)
             self.builder.download_and_prepare()
         except Exception as error:  # TFDS raises whatever its downloader, reader or file system raises
-            raise ValueError(
-                f"{absent}, and downloading it from {url} failed: {error!r}. {remedy}"
-            ) from error
+            raise ValueError(f"{absent}, and downloading it from {url} failed: {error!r}. {remedy}") from error
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -102,9 +98,7 @@ class Archive:
 
     def load(self, chosen: np.ndarray, shape: tuple[int, int, int], mean, std) -> ImageSet:
         """The chosen images (positions in ascending order), decoded."""
-        decoded = self._encoded(chosen).map(
-            plain(lambda encoded: decode(encoded, *shape)), tensorflow().data.AUTOTUNE
-        )
+        decoded = self._encoded(chosen).map(plain(lambda encoded: decode(encoded, *shape)), tensorflow().data.AUTOTUNE)
         images = fill(decoded, len(chosen), shape, self.source)
         return ImageSet(images, self.labels[chosen], self.class_names, self.source, mean, std)
 

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from kerasticket.data.sampling import gather, pixels, sample
+
 Uniform = Callable[..., Any]  # shape -> independent draws from [0, 1)
 
 FLIP_PROBABILITY = 0.5
@@ -66,25 +68,25 @@ def contrast(xp, images, factors):
 def crop(xp, images, draws):
     """A padded random crop: moves by whole pixels, up to .125 of the side; `draws` (n, 2) uniform."""
     positions = [_moved(xp, draws[:, axis], images.shape[1 + axis]) for axis in (0, 1)]
-    return _sample(xp, images, *positions)
+    return sample(xp, images, *positions)
 
 
 def scale(xp, images, factors):
     """Reads at `factors` (n, 2: vertical, horizontal) times the distance from the centre: above 1 shrinks."""
     positions = [_scaled(xp, factors[:, axis], images.shape[1 + axis]) for axis in (0, 1)]
-    return _sample(xp, images, *positions)
+    return sample(xp, images, *positions)
 
 
 def rotate(xp, images, angles):
     """Rotates around the centre by `angles` (n,) radians; in pixels (DSA: in sides, equal on squares)."""
     height, width = images.shape[1:3]
-    down = xp.reshape(_pixels(xp, height), (-1, 1)) - (height - 1) / 2
-    right = _pixels(xp, width) - (width - 1) / 2
+    down = xp.reshape(pixels(xp, height), (-1, 1)) - (height - 1) / 2
+    right = pixels(xp, width) - (width - 1) / 2
     angles = xp.reshape(xp.cast(angles, "float32"), (-1, 1, 1))
     cosine, sine = xp.cos(angles), xp.sin(angles)
     rows = sine * right + cosine * down + (height - 1) / 2
     columns = cosine * right - sine * down + (width - 1) / 2
-    return _gather(xp, images, rows, columns)
+    return gather(xp, images, rows, columns)
 
 
 def cutout(xp, images, centres):
@@ -112,7 +114,7 @@ def random_resized_crop(xp, images, boxes):
     wide = xp.minimum(xp.sqrt(area * ratio), 1.0)
     rows = _boxed(xp, tall, boxes[:, 2], images.shape[1])
     columns = _boxed(xp, wide, boxes[:, 3], images.shape[2])
-    return _sample(xp, images, rows, columns)
+    return sample(xp, images, rows, columns)
 
 
 def jitter(xp, images, factors):
@@ -143,76 +145,31 @@ def _grey(xp, images):
     return xp.sum(images * xp.cast(xp.convert_to_tensor(weights), images.dtype), axis=3, keepdims=True)
 
 
-def _pixels(xp, side: int):
-    """0, 1, ..., side - 1 as float32."""
-    return xp.cast(xp.arange(side), "float32")
-
-
 def _moved(xp, draws, side: int):
     reach = int(side * CROP_PAD + 0.5)
     shift = xp.floor(xp.reshape(xp.cast(draws, "float32"), (-1, 1)) * (2 * reach + 1)) - reach
-    return _pixels(xp, side) + shift
+    return pixels(xp, side) + shift
 
 
 def _scaled(xp, factors, side: int):
     centre = (side - 1) / 2
-    return (_pixels(xp, side) - centre) * xp.reshape(xp.cast(factors, "float32"), (-1, 1)) + centre
+    return (pixels(xp, side) - centre) * xp.reshape(xp.cast(factors, "float32"), (-1, 1)) + centre
 
 
 def _boxed(xp, length, draws, side: int):
     """Where the pixels of an enlarged box of `length` (n,), a fraction of the side, are read."""
-    pixels = xp.reshape(length, (-1, 1)) * side
-    start = xp.reshape(draws, (-1, 1)) * (side - pixels)
-    centres = (_pixels(xp, side) + 0.5) * (pixels / side)
-    return start + xp.minimum(xp.maximum(centres - 0.5, 0.0), pixels - 1)
+    box = xp.reshape(length, (-1, 1)) * side
+    start = xp.reshape(draws, (-1, 1)) * (side - box)
+    centres = (pixels(xp, side) + 0.5) * (box / side)
+    return start + xp.minimum(xp.maximum(centres - 0.5, 0.0), box - 1)
 
 
 def _near(xp, centres, side: int):
     """(n, side): which pixels lie in a box of `CUTOUT_SIDE` of the side."""
     size = int(side * CUTOUT_SIDE + 0.5)
     first = xp.floor(xp.reshape(xp.cast(centres, "float32"), (-1, 1)) * (side + 1 - size % 2)) - size // 2
-    distance = _pixels(xp, side) - first
+    distance = pixels(xp, side) - first
     return xp.logical_and(distance > -0.5, distance < size - 0.5)
-
-
-def _sample(xp, images, rows, columns):
-    """Bilinear reading at `rows` x `columns` (n or 1, side); outside the image is 0. Two matrix products."""
-    height, width, channels = images.shape[1:]
-    down = _weights(xp, rows, height, images.dtype)
-    right = _weights(xp, columns, width, images.dtype)
-    flat = xp.matmul(down, xp.reshape(images, (-1, height, width * channels)))
-    turned = xp.transpose(xp.reshape(flat, (-1, height, width, channels)), (0, 2, 1, 3))
-    flat = xp.matmul(right, xp.reshape(turned, (-1, width, height * channels)))
-    return xp.transpose(xp.reshape(flat, (-1, width, height, channels)), (0, 2, 1, 3))
-
-
-def _weights(xp, positions, side: int, dtype):
-    distance = xp.abs(xp.reshape(positions, (-1, side, 1)) - _pixels(xp, side))
-    return xp.cast(xp.maximum(1 - distance, 0.0), dtype)
-
-
-def _gather(xp, images, rows, columns):
-    """Bilinear reading at (n or 1, height, width) positions; outside the image is 0."""
-    top, left = xp.floor(rows), xp.floor(columns)
-    total = 0
-    for row, column in ((top, left), (top, left + 1), (top + 1, left), (top + 1, left + 1)):
-        weight = (1 - xp.abs(rows - row)) * (1 - xp.abs(columns - column))
-        total = total + _weighted_pixels(xp, images, row, column, weight)
-    return total
-
-
-def _weighted_pixels(xp, images, rows, columns, weight):
-    """Pixels at whole positions, times `weight`, which counts as 0 outside the image."""
-    height, width, channels = images.shape[1:]
-    inside = xp.logical_and(
-        xp.logical_and(rows > -0.5, rows < height - 0.5),
-        xp.logical_and(columns > -0.5, columns < width - 0.5),
-    )
-    weight = xp.where(inside, weight, 0.0)
-    position = xp.cast(xp.clip(rows, 0, height - 1) * width + xp.clip(columns, 0, width - 1), "int32")
-    start = xp.reshape(xp.arange(xp.shape(images)[0]), (-1, 1, 1)) * (height * width)
-    flat = xp.take(xp.reshape(images, (-1, channels)), xp.cast(start, "int32") + position, axis=0)
-    return flat * xp.reshape(xp.cast(weight, images.dtype), (-1, height, width, 1))
 
 
 def _spread(low: float, high: float, *columns: int) -> Callable:

@@ -19,9 +19,7 @@ def random_real(image_set: ImageSet, images_per_class: int, seed: int = 0) -> Di
         (10, 16, 16, 1)
     """
     chosen = _class_major(image_set, images_per_class, seed)
-    return _as_set(
-        image_set, _unit(image_set, chosen), image_set.labels[chosen], "random_real", seeds={"images": seed}
-    )
+    return _as_set(image_set, _unit(image_set, chosen), image_set.labels[chosen], "random_real", seeds={"images": seed})
 
 
 def mix(
@@ -51,13 +49,9 @@ def mix(
     cell_size(image_set.input_shape[0], factor)
     chosen = _class_major(image_set, images_per_class * factor**2, seed)
     by_class = chosen.reshape(image_set.num_classes, -1)
-    images = np.concatenate(
-        [tile_cells(_unit(image_set, positions), factor, method) for positions in by_class]
-    )
+    images = np.concatenate([tile_cells(_unit(image_set, positions), factor, method) for positions in by_class])
     labels = np.repeat(np.arange(image_set.num_classes, dtype=np.int64), images_per_class)
-    return _as_set(
-        image_set, images, labels, "mix", factor=factor, settings={"resize": method}, seeds={"images": seed}
-    )
+    return _as_set(image_set, images, labels, "mix", factor=factor, settings={"resize": method}, seeds={"images": seed})
 
 
 def _class_major(image_set: ImageSet, count: int, seed: int | None) -> np.ndarray:
@@ -74,9 +68,7 @@ def _unit(image_set: ImageSet, positions: np.ndarray) -> np.ndarray:
     return image_set.images[positions].astype(np.float32) / np.float32(255)
 
 
-def _as_set(
-    image_set: ImageSet, images: np.ndarray, labels: np.ndarray, method: str, **options
-) -> DistilledSet:
+def _as_set(image_set: ImageSet, images: np.ndarray, labels: np.ndarray, method: str, **options) -> DistilledSet:
     return DistilledSet(
         images,
         labels,

@@ -116,7 +116,5 @@ def fill(decoded, count: int, shape: tuple[int, int, int], source: str) -> np.nd
             images[start : start + len(batch)] = batch
             start += len(batch)
     except tensorflow().errors.OpError as error:
-        raise ValueError(
-            f"{source}: image {start} or one soon after it cannot be decoded: {error.message}"
-        ) from error
+        raise ValueError(f"{source}: image {start} or one soon after it cannot be decoded: {error.message}") from error
     return images

@@ -116,9 +116,7 @@ class DistilledSet:
         if self.space not in SPACES:
             raise ValueError(f"space must be one of {SPACES}. Received: {self.space!r}")
         if self.space == "zca" and not {"epsilon", "source"} <= set(self.zca):
-            raise ValueError(
-                f'space "zca" needs zca={{"epsilon": ..., "source": ...}}. Received: zca={self.zca}'
-            )
+            raise ValueError(f'space "zca" needs zca={{"epsilon": ..., "source": ...}}. Received: zca={self.zca}')
         if self.space != "zca" or self.mean or self.std:
             check_normalisation(self.mean, self.std, self.images.shape[-1])
         low, high = self.images.min(), self.images.max()
@@ -226,8 +224,9 @@ class DistilledSet:
         names = {each.name for each in fields(cls)}
         values = distilled_file.read(Path(path), {"images", "labels"}, names - {"images", "labels"})
         try:
-            return cls(**values)
-        except (ValueError, TypeError) as error:
+            tuples = {name: tuple(values[name]) for name in ("class_names", "mean", "std")}
+            return cls(**(values | tuples))
+        except (ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"{path} is not a usable distilled set: {error}") from error
 
 

@@ -10,8 +10,6 @@ import numpy as np
 
 FORMAT = "kerasticket distilled set"
 VERSION = 1
-# JSON has no tuples.
-TUPLES = ("class_names", "mean", "std")
 
 
 def write(path: Path, arrays: dict[str, np.ndarray], described: dict[str, Any]) -> None:
@@ -38,7 +36,7 @@ def write(path: Path, arrays: dict[str, np.ndarray], described: dict[str, Any]) 
 
 
 def read(path: Path, arrays: set[str], described: set[str]) -> dict[str, Any]:
-    """The named arrays and fields of a file that `write` made.
+    """The named arrays and fields of a file that `write` made; tuples come back as lists, as JSON has it.
 
     Raises:
         ValueError: if the file is absent, truncated, foreign, of another version or lacks a field.
@@ -54,7 +52,7 @@ def read(path: Path, arrays: set[str], described: set[str]) -> dict[str, Any]:
         raise ValueError(
             f"{path} is truncated, damaged or no HDF5 file of a distilled set: {error}. Make it again."
         ) from error
-    return values | {name: tuple(values[name]) for name in TUPLES}
+    return values
 
 
 def _check_format(path: Path, file: h5py.File) -> None:

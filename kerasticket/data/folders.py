@@ -42,9 +42,7 @@ def scan(path: str | Path, split: str, classes: tuple[str, ...] | None, image_si
     names = tuple(classes or present)
     missing = [name for name in names if name not in present]
     if missing or not names:
-        raise ValueError(
-            f"{root} must hold one folder per class; missing: {missing}. Received: {present[:20]}"
-        )
+        raise ValueError(f"{root} must hold one folder per class; missing: {missing}. Received: {present[:20]}")
     files = [_images(root / name) for name in names]
     labels = np.repeat(np.arange(len(names), dtype=np.int64), [len(group) for group in files])
     paths = np.array([str(file) for group in files for file in group], dtype=object)
@@ -54,16 +52,12 @@ def scan(path: str | Path, split: str, classes: tuple[str, ...] | None, image_si
 
 def _split_folder(path: Path, split: str) -> Path:
     if not path.is_dir():
-        raise ValueError(
-            f"Expected a folder of images with a folder per split in it. Received: {path}, not a folder"
-        )
+        raise ValueError(f"Expected a folder of images with a folder per split in it. Received: {path}, not a folder")
     for name in SPLIT_FOLDERS[split]:
         if (path / name).is_dir():
             return path / name
     found = sorted(child.name for child in path.iterdir() if child.is_dir())
-    raise ValueError(
-        f"{path} needs a folder {' or '.join(SPLIT_FOLDERS[split])} for {split!r}. Received: {found[:20]}"
-    )
+    raise ValueError(f"{path} needs a folder {' or '.join(SPLIT_FOLDERS[split])} for {split!r}. Received: {found[:20]}")
 
 
 def _images(folder: Path) -> list[Path]:

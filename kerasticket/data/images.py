@@ -40,8 +40,7 @@ def check_labels(labels: np.ndarray, count: int, class_names: tuple[str, ...]) -
     """Raises ValueError unless `labels` is int64 of shape (count,) and holds positions in `class_names`."""
     if labels.dtype != np.int64 or labels.shape != (count,):
         raise ValueError(
-            f"labels must be int64 of shape ({count},), one per image. "
-            f"Received: {labels.dtype} of shape {labels.shape}"
+            f"labels must be int64 of shape ({count},), one per image. Received: {labels.dtype} of shape {labels.shape}"
         )
     if not class_names or len(set(class_names)) != len(class_names):
         raise ValueError(f"class_names must be given and distinct. Received: {class_names}")
@@ -55,9 +54,7 @@ def check_labels(labels: np.ndarray, count: int, class_names: tuple[str, ...]) -
 def check_normalisation(mean: tuple[float, ...], std: tuple[float, ...], channels: int) -> None:
     """Raises ValueError unless mean and std have one finite number per channel, std positive."""
     if len(mean) != channels or len(std) != channels:
-        raise ValueError(
-            f"mean and std need one number per channel ({channels}). Received: mean={mean}, std={std}"
-        )
+        raise ValueError(f"mean and std need one number per channel ({channels}). Received: mean={mean}, std={std}")
     if not np.isfinite([*mean, *std]).all() or min(std) <= 0:
         raise ValueError(f"mean must be finite and std positive. Received: mean={mean}, std={std}")
 

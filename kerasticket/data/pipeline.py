@@ -105,9 +105,7 @@ def pipeline(
     take, make = weak(stream.position.take), weak(stream.batch)
 
     def batch(at, i):
-        made = tf.py_function(
-            make, [at[0], at[1] * passes + i // stream.per_pass, i], [tf.float32, tf.float32]
-        )
+        made = tf.py_function(make, [at[0], at[1] * passes + i // stream.per_pass, i], [tf.float32, tf.float32])
         return tuple(tf.ensure_shape(each, shape) for each, shape in zip(made, shapes, strict=True))
 
     places = _places(take, passes * stream.per_pass)
@@ -133,9 +131,7 @@ def weak(method: Callable) -> Callable:
 
 def _check(data: Data, batch_size: int, seed: int, augmentation: Augmentation | None, passes: int) -> None:
     if not isinstance(data, Data):
-        raise ValueError(
-            f"data must be an ImageSet, StreamedImages or DistilledSet. Received: {type(data).__name__}"
-        )
+        raise ValueError(f"data must be an ImageSet, StreamedImages or DistilledSet. Received: {type(data).__name__}")
     if batch_size < 1 or passes < 1:
         raise ValueError(f"batch_size and passes must be at least 1. Received: {batch_size=}, {passes=}")
     if not 0 <= seed < 2**63:
@@ -268,9 +264,7 @@ def _readers(data: Data) -> tuple[Callable, Callable]:
         images = tf.convert_to_tensor(decoded)
         return lambda chosen: tf.gather(images, chosen), _label_reader(decoded_labels, data.num_classes)
     read_bytes = _streamed(data) if isinstance(data, StreamedImages) else _held(data)
-    return lambda chosen: tf.cast(read_bytes(chosen), tf.float32) / 255, _label_reader(
-        data.labels, data.num_classes
-    )
+    return lambda chosen: tf.cast(read_bytes(chosen), tf.float32) / 255, _label_reader(data.labels, data.num_classes)
 
 
 def _label_reader(labels: np.ndarray, num_classes: int) -> Callable:

@@ -41,9 +41,7 @@ DATASETS: dict[str, TensorFlowDataset | EmbeddedDataset] = {
     "digits": EmbeddedDataset(digits.load_digits),
     "cifar10": TensorFlowDataset("cifar10", _TORONTO, (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
     "cifar100": TensorFlowDataset("cifar100", _TORONTO, (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
-    "mnist": TensorFlowDataset(
-        "mnist", "https://storage.googleapis.com/cvdf-datasets/mnist/", (0.1307,), (0.3081,)
-    ),
+    "mnist": TensorFlowDataset("mnist", "https://storage.googleapis.com/cvdf-datasets/mnist/", (0.1307,), (0.3081,)),
     "fashion_mnist": TensorFlowDataset(
         "fashion_mnist", "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/", (0.2861,), (0.3530,)
     ),
@@ -162,9 +160,7 @@ def _find(name: str) -> TensorFlowDataset | EmbeddedDataset:
     near = difflib.get_close_matches(name, DATASETS, n=1, cutoff=0.4)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     folders = " or ".join(f"'{prefix}:<path>'" for prefix in FOLDERS)
-    raise ValueError(
-        f"Unknown data set. Expected one of {sorted(DATASETS)}, or {folders}. Received: {name!r}.{hint}"
-    )
+    raise ValueError(f"Unknown data set. Expected one of {sorted(DATASETS)}, or {folders}. Received: {name!r}.{hint}")
 
 
 def _open(dataset: TensorFlowDataset, split: str, data_dir: str | Path | None, download: bool) -> Archive:
@@ -173,16 +169,10 @@ def _open(dataset: TensorFlowDataset, split: str, data_dir: str | Path | None, d
     return Archive(dataset.name, own_split, folder, dataset.url if download else None)
 
 
-def _read(
-    archive: Archive, dataset: TensorFlowDataset, shape, choice: tuple[int | None, int], memory_limit: int
-):
+def _read(archive: Archive, dataset: TensorFlowDataset, shape, choice: tuple[int | None, int], memory_limit: int):
     count, seed = choice
     labels, names = archive.labels, archive.class_names
     chosen = np.arange(len(labels)) if count is None else choose_per_class(labels, names, count, seed)
     reader = archive.stream if _bytes(len(chosen), shape) > memory_limit else archive.load
     images = reader(chosen, shape, dataset.mean, dataset.std)
-    return (
-        images
-        if count is None
-        else replace(images, source=f"{archive.source}, {count} per class, seed {seed}")
-    )
+    return images if count is None else replace(images, source=f"{archive.source}, {count} per class, seed {seed}")

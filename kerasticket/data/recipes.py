@@ -60,9 +60,7 @@ class Augmentation:
             object.__setattr__(self, "random_resized_crop", tuple(self.random_resized_crop))
             low, high = self.random_resized_crop
             if not 0 < low <= high <= 1:
-                raise ValueError(
-                    f"random_resized_crop needs 0 < least <= greatest <= 1. Received: {(low, high)}"
-                )
+                raise ValueError(f"random_resized_crop needs 0 < least <= greatest <= 1. Received: {(low, high)}")
 
     @property
     def unit_steps(self) -> tuple[str, ...]:

@@ -139,7 +139,7 @@ class _Matcher:
         self.settings, self.real, self.images, self.ipc, self.seed = settings, real, images, ipc, seed
         self.velocity = np.zeros_like(images)
         self.of_class = [np.flatnonzero(real.labels == label) for label in range(real.num_classes)]
-        self.normalise = (np.float32(real.mean), np.float32(real.std))
+        self.normalise = (np.asarray(real.mean, np.float32), np.asarray(real.std, np.float32))
         self.network = self._fresh_network(0)
         optimizer = SGD(settings.net_learning_rate, momentum=settings.net_momentum, l2=settings.net_l2)
         self.loss = keras.losses.CategoricalCrossentropy(from_logits=True)
@@ -215,8 +215,10 @@ class _Matcher:
             self.network.train_on_batch(images.numpy(), labels.numpy())
 
     def _real_batches(self) -> Iterator:
-        options = {"batch_size": self.settings.net_batch, "augmentation": self.settings.training}
-        batches = pipeline(self.real, seed=self.seed, passes=64, **options)
+        settings = self.settings
+        batches = pipeline(
+            self.real, batch_size=settings.net_batch, seed=self.seed, augmentation=settings.training, passes=64
+        )
         while True:
             yield from batches
 

@@ -17,6 +17,9 @@ class Masked:
     keep its kernel in `_kernel` and read it through a `kernel` property, as Dense, EinsumDense and Conv*D do.
     """
 
+    name: str
+    _kernel: keras.Variable
+
     def build(self, input_shape):
         super().build(input_shape)
         self.mask = self.add_weight(
@@ -78,7 +81,7 @@ class MaskedConv3D(Masked, layers.Conv3D):
     """`keras.layers.Conv3D` with a mask on its kernel."""
 
 
-MASKED: dict[type, type] = {
+MASKED: dict[type[layers.Layer], type[layers.Layer]] = {
     layers.Dense: MaskedDense,
     layers.EinsumDense: MaskedEinsumDense,
     layers.Conv1D: MaskedConv1D,

@@ -4,7 +4,6 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable
-from numbers import Real
 
 import keras
 import numpy as np
@@ -142,8 +141,10 @@ class IterativeMagnitudePruning(keras.callbacks.Callback):
 
     def _remember_rewind_point(self) -> None:
         state = optimizer_state.masked_state(optimizer_state.get_state(self.model), self._mask)
-        here = {"params": masking.get_params(self.model), "optimizer": state, "rewind_epoch": self.rewind_epoch}
-        self._rewind_point = dataclasses.replace(self.tickets[0], **here)
+        params = masking.get_params(self.model)
+        self._rewind_point = dataclasses.replace(
+            self.tickets[0], params=params, optimizer=state, rewind_epoch=self.rewind_epoch
+        )
         self.tickets[0] = self._rewind_point
 
     def _end_round(self, round: int, logs: dict) -> None:
@@ -192,7 +193,7 @@ def _diverged(what: str, round: int, epoch: int) -> FloatingPointError:
 
 
 def _check(rounds, fraction, epochs_per_round, rewind_epoch, rewind_scope, until_sparsity, start) -> None:
-    if not (isinstance(fraction, Real) and 0 < fraction < 1):
+    if not (isinstance(fraction, (int, float)) and 0 < fraction < 1):
         raise ValueError(f"`fraction`, the share of the remaining weights to prune, must lie in (0, 1). Received: {fraction=}")
     for name, value in (("rounds", rounds), ("epochs_per_round", epochs_per_round)):
         if not (isinstance(value, int) and value >= 1):

@@ -1,0 +1,343 @@
+"""Augmentation: by hand, against torch, across namespaces, its gradients, its statistics."""
+
+import json
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kerasticket.data import DIGITS, MATCHING, PAPER_CIFAR, PAPER_IMAGENET, Augmentation
+from kerasticket.data.augment import AUGMENTATIONS, LIGHTING_AXES
+from kerasticket.data.recipes import augment, augment_unit, cutmix, draw
+from kerasticket.data.tensorflow_ops import tensorflow_namespace
+
+PRESETS = {
+    "paper_cifar": PAPER_CIFAR,
+    "paper_imagenet": PAPER_IMAGENET,
+    "digits": DIGITS,
+    "matching": MATCHING,
+}
+NAMES = sorted(AUGMENTATIONS)
+SHAPE = (6, 10, 12, 3)
+
+
+def uniform_from(seed: int):
+    rng = np.random.default_rng(seed)
+    return lambda *shape: rng.random(shape, dtype=np.float32)
+
+
+def images_of(shape=SHAPE) -> np.ndarray:
+    return np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+
+
+def drawn(name: str, count: int, seed: int = 0) -> np.ndarray:
+    operation = AUGMENTATIONS[name]
+    return np.asarray(operation.draw(np, uniform_from(seed), count, operation.strength), np.float32)
+
+
+def on_backend(name: str, images, parameters) -> np.ndarray:
+    tensor = keras.ops.convert_to_tensor(images)
+    return keras.ops.convert_to_numpy(AUGMENTATIONS[name].apply(keras.ops, tensor, parameters))
+
+
+def on_tensorflow(name: str, images, parameters) -> np.ndarray:
+    import tensorflow as tf
+
+    xp = tensorflow_namespace()
+    return AUGMENTATIONS[name].apply(xp, tf.constant(images), tf.constant(parameters)).numpy()
+
+
+def apply(name: str, images: list | np.ndarray, parameters) -> np.ndarray:
+    """One channel, images given as nested lists of rows."""
+    images = np.asarray(images, np.float32)[..., None]
+    return on_tensorflow(name, images, np.asarray(parameters, np.float32))[..., 0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_identity_parameters_give_the_identity(name):
+    parameters = np.array([AUGMENTATIONS[name].identity] * SHAPE[0], np.float32)
+    parameters = parameters[:, 0] if parameters.shape[1] == 1 else parameters
+    np.testing.assert_allclose(on_backend(name, images_of(), parameters), images_of(), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_backend_and_tensorflow_agree(name):
+    parameters = drawn(name, SHAPE[0])
+    np.testing.assert_allclose(
+        on_backend(name, images_of(), parameters), on_tensorflow(name, images_of(), parameters), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_row_of_parameters_serves_the_whole_batch(name):
+    one = drawn(name, 1)
+    many = np.repeat(one, SHAPE[0], axis=0)
+    np.testing.assert_allclose(on_backend(name, images_of(), one), on_backend(name, images_of(), many), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_images_do_not_influence_each_other(name):
+    parameters = drawn(name, SHAPE[0])
+    together = on_backend(name, images_of(), parameters)
+    alone = on_backend(name, images_of()[2:3], parameters[2:3])
+    np.testing.assert_allclose(together[2:3], alone, atol=1e-5)
+
+
+def gradient(function, images: np.ndarray) -> np.ndarray:
+    """d function / d images on the backend under test."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        variable = tf.Variable(images)
+        with tf.GradientTape() as tape:
+            value = function(variable)
+        return tape.gradient(value, variable).numpy()
+    if backend == "jax":
+        import jax
+
+        return np.asarray(jax.grad(function)(images))
+    import torch
+
+    leaf = torch.tensor(images, requires_grad=True)
+    function(leaf).backward()
+    return leaf.grad.numpy()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_are_those_of_an_affine_map(name):
+    """Every operation is affine in the images, so one difference quotient of any length is exact."""
+    parameters, direction = drawn(name, SHAPE[0]), images_of()[::-1].copy()
+    weights = np.random.default_rng(2).standard_normal(SHAPE).astype(np.float32)
+
+    def loss(tensor):
+        return keras.ops.sum(
+            AUGMENTATIONS[name].apply(keras.ops, tensor, parameters) * keras.ops.convert_to_tensor(weights)
+        )
+
+    slope = (gradient(loss, images_of()) * direction).sum()
+    there = on_tensorflow(name, images_of() + direction, parameters)
+    here = on_tensorflow(name, images_of(), parameters)
+    np.testing.assert_allclose(slope, ((there - here) * weights).sum(dtype=np.float64), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_draws_are_independent_rows_with_the_right_mean(name):
+    parameters = drawn(name, 20_000)
+    assert len(parameters) == 20_000
+    mean = {"scale": (1.2 + 1 / 1.2) / 2, "flip": 0.5, "cutout": 0.5}.get(name)
+    expected = AUGMENTATIONS[name].identity if mean is None else mean
+    if name == "random_resized_crop":
+        expected = (0.75, 0, 0.5, 0.5)
+    np.testing.assert_allclose(
+        parameters.mean(axis=0).reshape(-1), np.broadcast_to(expected, parameters[0].size), atol=0.02
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [
+        ("brightness", -0.5, 0.5),
+        ("saturation", 0, 2),
+        ("contrast", 0.5, 1.5),
+        ("scale", 1 / 1.2, 1.2),
+        ("rotate", -np.pi / 12, np.pi / 12),
+        ("jitter", 0.6, 1.4),
+    ],
+)
+def test_draws_reach_their_bounds_and_no_further(name, low, high):
+    parameters = drawn(name, 20_000)
+    assert low <= parameters.min() < low + 0.01
+    assert high - 0.01 < parameters.max() <= high
+    assert np.std(parameters) == pytest.approx((high - low) / np.sqrt(12), rel=0.03)
+
+
+def test_lighting_is_normal_with_the_given_spread():
+    assert np.std(drawn("lighting", 20_000)) == pytest.approx(0.1, rel=0.02)
+    image = np.full((1, 2, 2, 3), 0.5, np.float32)
+    lit = on_tensorflow("lighting", image, np.array([[1, 0, 0]], np.float32))
+    np.testing.assert_allclose(lit - image, np.broadcast_to(LIGHTING_AXES[:, 0], image.shape), atol=1e-6)
+    with pytest.raises(ValueError, match="lighting needs images of 3 channels"):
+        apply("lighting", [[[0]]], [[0, 0, 0]])
+
+
+def test_pixels_by_hand():
+    image = [[[1, 2], [3, 4]], [[1, 2], [3, 4]]]
+    np.testing.assert_array_equal(apply("flip", image, [1, 0]), [[[2, 1], [4, 3]], image[1]])
+    np.testing.assert_allclose(apply("brightness", image, [0.5, -0.25])[1], [[0.75, 1.75], [2.75, 3.75]])
+    np.testing.assert_allclose(apply("contrast", image, [0.5, 2])[0], [[1.75, 2.25], [2.75, 3.25]])
+    np.testing.assert_allclose(apply("saturation", image, [0, 2]), image)
+
+
+def test_saturation_by_hand():
+    pixel = np.array([[[[1, 2, 6]]]], np.float32)
+    halved = on_tensorflow("saturation", pixel, np.array([0.5], np.float32))
+    np.testing.assert_allclose(halved[0, 0, 0], [2, 2.5, 4.5])
+
+
+def test_jitter_by_hand():
+    pixels = np.array([[[[0.2, 0.4, 0.6], [0.6, 0.4, 0.2]]]], np.float32)
+    grey = 0.299 * 0.2 + 0.587 * 0.4 + 0.114 * 0.6
+    bright = on_tensorflow("jitter", pixels, np.array([[1.5, 1, 1]], np.float32))
+    np.testing.assert_allclose(bright, pixels * 1.5, rtol=1e-6)
+    grey_only = on_tensorflow("jitter", pixels, np.array([[1, 0, 1]], np.float32))
+    np.testing.assert_allclose(grey_only[0, 0, 0], grey, rtol=1e-5)
+    flat = on_tensorflow("jitter", pixels, np.array([[1, 1, 0]], np.float32))
+    assert np.ptp(flat) < 1e-6
+
+
+def test_crop_moves_by_whole_pixels_and_fills_with_zeros():
+    """Side 8 reaches one pixel each way: draws below 1/3, below 2/3 and above are moves by -1, 0 and 1."""
+    image = np.arange(1, 65, dtype=np.float32).reshape(1, 8, 8)
+    moved = apply("crop", image, [[0.1, 0.9]])[0]
+    np.testing.assert_array_equal(moved[1:, :-1], image[0, :-1, 1:])
+    assert (moved[0] == 0).all()
+    assert (moved[:, -1] == 0).all()
+    moves = np.floor(drawn("crop", 30_000) * 3)
+    np.testing.assert_allclose([(moves == move).mean() for move in range(3)], [1 / 3] * 3, atol=0.01)
+
+
+def test_cutout_zeroes_a_box_of_half_the_side_cut_at_the_edge():
+    ones = np.ones((1, 8, 8), np.float32)
+    for place, size in {0.0: 2, 0.5: 4, 0.999: 2}.items():
+        zeros = apply("cutout", ones, [[place, 0.5]])[0] == 0
+        assert (zeros.any(axis=1).sum(), zeros.any(axis=0).sum(), zeros.sum()) == (size, 4, size * 4)
+    box = np.argwhere(apply("cutout", ones, [[0.5, 0.25]])[0] == 0)
+    assert box.min(axis=0).tolist() == [2, 0]
+    assert box.max(axis=0).tolist() == [5, 3]
+
+
+def test_random_resized_crop_enlarges_its_box():
+    image = np.arange(64, dtype=np.float32).reshape(1, 8, 8)
+    quarter = apply("random_resized_crop", image, [[0.25, 0.0, 0.0, 1.0]])[0]
+    np.testing.assert_allclose(quarter[[0, 0, -1, -1], [0, -1, 0, -1]], image[0][[0, 0, 3, 3], [4, 7, 4, 7]])
+    np.testing.assert_allclose(quarter[0, 1], 0.75 * image[0, 0, 4] + 0.25 * image[0, 0, 5])
+
+
+@pytest.mark.parametrize("name", ["scale", "rotate"])
+def test_moves_equal_torch_grid_sample(name):
+    torch = pytest.importorskip("torch")
+    images, parameters = images_of((5, 9, 9, 2)), drawn(name, 5)
+    zero = np.zeros(5, np.float32)
+    if name == "scale":
+        theta = [[parameters[:, 1], zero, zero], [zero, parameters[:, 0], zero]]
+    else:
+        cosine, sine = np.cos(parameters), np.sin(parameters)
+        theta = [[cosine, -sine, zero], [sine, cosine, zero]]
+    grid = torch.nn.functional.affine_grid(
+        torch.tensor(np.array(theta)).permute(2, 0, 1), (5, 2, 9, 9), align_corners=False
+    )
+    channels_first = torch.tensor(images).permute(0, 3, 1, 2)
+    expected = torch.nn.functional.grid_sample(channels_first, grid, align_corners=False)
+    np.testing.assert_allclose(on_backend(name, images, parameters), expected.permute(0, 2, 3, 1).numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("recipe", PRESETS.values(), ids=PRESETS)
+def test_a_recipe_survives_json(recipe):
+    assert Augmentation(**json.loads(json.dumps(recipe.to_json()))) == recipe
+
+
+@pytest.mark.parametrize("recipe", PRESETS.values(), ids=PRESETS)
+def test_a_recipe_is_the_same_on_the_backend_and_on_tensorflow(recipe):
+    import tensorflow as tf
+
+    for seed in range(4):
+        parameters = draw(np, recipe, uniform_from(seed), SHAPE[0])
+        ours = augment_unit(keras.ops, recipe, keras.ops.convert_to_tensor(images_of()), parameters)
+        ours = keras.ops.convert_to_numpy(augment(keras.ops, recipe, ours, parameters))
+        xp = tensorflow_namespace()
+        held = {name: tf.constant(np.asarray(value)) for name, value in parameters.items()}
+        theirs = augment(xp, recipe, augment_unit(xp, recipe, tf.constant(images_of()), held), held)
+        np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-5)
+
+
+def test_one_of_applies_exactly_one_move():
+    recipe = Augmentation(one_of=("crop", "scale", "rotate"))
+    chosen = set()
+    for seed in range(12):
+        parameters = draw(np, recipe, uniform_from(seed), SHAPE[0])
+        name = recipe.one_of[int(parameters["one_of"])]
+        chosen.add(name)
+        result = keras.ops.convert_to_numpy(
+            augment(keras.ops, recipe, keras.ops.convert_to_tensor(images_of()), parameters)
+        )
+        np.testing.assert_allclose(result, on_backend(name, images_of(), parameters[name]), atol=1e-5)
+    assert chosen == set(recipe.one_of)
+
+
+def test_siamese_recipes_draw_one_row_and_others_one_per_image():
+    for recipe, rows in ((MATCHING, 1), (replace(MATCHING, siamese=False), 7)):
+        parameters = draw(np, recipe, uniform_from(0), 7)
+        assert {len(parameters[name]) for name in recipe.steps} == {rows}
+
+
+def test_a_shared_draw_treats_real_and_synthetic_images_alike():
+    parameters = draw(np, MATCHING, uniform_from(0), 1)
+
+    def augmented(images):
+        tensor = keras.ops.convert_to_tensor(images)
+        return keras.ops.convert_to_numpy(augment(keras.ops, MATCHING, tensor, parameters))
+
+    np.testing.assert_allclose(augmented(images_of())[4:], augmented(images_of()[4:]), atol=1e-6)
+
+
+def test_the_order_is_flip_colour_move_cutout():
+    assert PAPER_CIFAR.steps == ("flip", "brightness", "saturation", "contrast", "crop", "scale", "rotate")
+    assert MATCHING.steps == ("brightness", "saturation", "contrast", "crop", "cutout")
+    assert PAPER_IMAGENET.unit_steps == ("random_resized_crop", "jitter", "lighting")
+    assert (PAPER_IMAGENET.steps, DIGITS.unit_steps) == (("flip",), ())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.tuples(*[st.floats(0, 0.875, width=32)] * 3), st.integers(1, 13), st.integers(1, 13))
+def test_cutmix_mixes_labels_by_the_area_it_pastes(numbers, height, width):
+    import tensorflow as tf
+
+    count = 4
+    numbered = np.arange(count, dtype=np.float32)[:, None, None, None]
+    images = tf.constant(np.broadcast_to(numbered, (count, height, width, 1)))
+    labels = tf.eye(count)
+    partners = np.array([1, 2, 3, 0])
+    parameters = {"cutmix": tf.constant([0.0, *numbers], tf.float32), "partners": tf.constant(partners)}
+    mixed, labels = cutmix(tensorflow_namespace(), PAPER_CIFAR, images, labels, parameters)
+    pasted = (mixed.numpy() == partners[:, None, None, None]).mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(labels.numpy()[np.arange(count), partners], pasted, atol=1e-6)
+    np.testing.assert_allclose(labels.numpy().sum(axis=1), 1, atol=1e-6)
+    assert pasted[0] <= 1 - numbers[0] + 1e-6
+
+
+def test_cutmix_happens_with_its_probability_and_keeps_the_mass_of_labels():
+    images, labels = keras.ops.convert_to_tensor(images_of()), keras.ops.one_hot(np.arange(6), 6)
+    happened, share = 0, []
+    for seed in range(200):
+        parameters = draw(np, PAPER_CIFAR, uniform_from(seed), 6)
+        mixed, soft = cutmix(keras.ops, PAPER_CIFAR, images, labels, parameters)
+        soft = keras.ops.convert_to_numpy(soft)
+        np.testing.assert_allclose(soft.sum(axis=1), 1, atol=1e-5)
+        applied = float(parameters["cutmix"][0]) < 0.5
+        happened += applied
+        if applied:
+            share.append(1 - np.diag(soft)[parameters["partners"] != np.arange(6)].mean())
+        else:
+            np.testing.assert_array_equal(keras.ops.convert_to_numpy(mixed), images_of())
+    assert 70 < happened < 130
+    assert 0.15 < np.nanmean(share) < 0.5  # 1 - lambda is uniform, less what the edges cut off
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"one_of": ("shear",)}, "one_of must name some of"),
+        ({"one_of": ("crop", "crop")}, "each once"),
+        ({"cutmix": 1.5}, "cutmix is a probability"),
+        ({"jitter": 1.0}, "jitter must lie in"),
+        ({"lighting": -0.1}, "lighting be at least 0"),
+        ({"random_resized_crop": (0.9, 0.5)}, "random_resized_crop needs"),
+    ],
+)
+def test_impossible_recipes_are_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Augmentation(**fields)
