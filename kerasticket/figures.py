@@ -94,7 +94,8 @@ def image_grid(images: np.ndarray, columns: int) -> Figure:
     rows = -(-len(images) // columns)
     figure = Figure(figsize=(0.6 * columns, 0.6 * rows))
     for index, image in enumerate(images):
-        axes = figure.add_axes((index % columns / columns, 1 - (index // columns + 1) / rows, 0.97 / columns, 0.97 / rows))
+        row, column = divmod(index, columns)
+        axes = figure.add_axes((column / columns, 1 - (row + 1) / rows, 0.97 / columns, 0.97 / rows))
         axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         axes.axis("off")
     return figure

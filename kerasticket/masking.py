@@ -238,7 +238,7 @@ def _check_cloneable(model) -> None:
     if not isinstance(model, keras.Model):
         raise ValueError(f"Expected a keras.Model. Received: {model!r} of type {type(model).__name__}.")
     if not model.built:
-        raise ValueError(f"Expected a built model. Received: '{model.name}' without weights. Give it an Input or call it.")
+        raise ValueError(f"Expected a built model. Received: '{model.name}', not built. Give it an Input or call it.")
     if not (isinstance(model, keras.Sequential) or _is_functional(model)):
         raise ValueError(
             f"Expected a functional or Sequential model. Received: subclassed {type(model).__name__} '{model.name}', "

@@ -64,7 +64,7 @@ def read_json(path: str | Path) -> dict:
     try:
         return json.loads(Path(path).read_text())
     except json.JSONDecodeError as error:
-        raise ValueError(f"Expected JSON in '{path}', which is damaged: {error}. Delete it to redo its stage.") from error
+        raise ValueError(f"'{path}' is damaged JSON: {error}. Delete it to redo its stage.") from error
 
 
 def environment() -> dict[str, str]:

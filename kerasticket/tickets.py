@@ -144,7 +144,7 @@ class Ticket:
     def model(self) -> keras.Model:
         """A new masked Keras model that is this ticket, not compiled."""
         if self.architecture is None:
-            raise ValueError("This ticket is of a subclassed model: build the model yourself, then ticket.apply(model).")
+            raise ValueError("This ticket is of a subclassed model: build the model, then ticket.apply(model).")
         model = keras.saving.deserialize_keras_object(json.loads(self.architecture))
         masking.set_mask(model, self.mask)
         masking.set_params(model, self.params)

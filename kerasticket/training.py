@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 
 from kerasticket.data import Augmentation, pipeline, seek
+from kerasticket.data.pipeline import Data
 from kerasticket.optimizers import SGD, paper_schedule
 from kerasticket.runs import atomic
 
@@ -118,15 +119,17 @@ def train(
 
     Args:
         model: gives logits of shape (batch, classes).
-        data: an `ImageSet` or `DistilledSet`.
-        data_order: seed of order, augmentation and CutMix. The initial weights have their own.
+        data: an `ImageSet` or `DistilledSet`, or what `recipe.pipeline` has made of one: making it takes about
+            a second, so many short trainings should share it.
+        data_order: seed of order, augmentation and CutMix; that of the pipeline if `data` is one. The initial
+            weights have their own.
         first_epoch: Keras epoch to start at, for a ticket that was rewound to `ticket.rewind_epoch`.
         csv: file for the metrics of each epoch.
 
     Raises:
         FloatingPointError: the loss is not finite; the epoch is named.
     """
-    dataset = recipe.pipeline(data, data_order)
+    dataset = recipe.pipeline(data, data_order) if isinstance(data, Data) else data
     if not getattr(model, "compiled", False):
         recipe.compile(model, dataset)
     log = _Log(recipe.passes_per_epoch)
@@ -147,10 +150,14 @@ def train(
 def evaluate(model: keras.Model, data, *, batch_size: int = 256) -> dict[str, float]:
     """Mean loss and accuracy over a data set, without augmentation, in inference mode.
 
+    Args:
+        model: compiled by a recipe.
+        data: an `ImageSet` or `DistilledSet`, or a pipeline of one (`shuffle=False`, no augmentation).
+
     Returns:
         {"loss": mean cross-entropy without penalties, "accuracy": share in [0, 1]}.
     """
-    dataset = pipeline(data, batch_size=batch_size, shuffle=False)
+    dataset = pipeline(data, batch_size=batch_size, shuffle=False) if isinstance(data, Data) else data
     metrics = model.evaluate(dataset, verbose=0, return_dict=True)
     return {"loss": float(metrics["loss"]), "accuracy": float(metrics["accuracy"])}
 

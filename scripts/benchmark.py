@@ -8,7 +8,6 @@ ratios from one.
 """
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -16,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from quiet import import_keras
 
 SHAPE, CLASSES, BATCH = (32, 32, 3), 10, 64
 
@@ -171,9 +170,10 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=32, help="filters of the ConvNet-3")
     parser.add_argument("--json", help="file for the results")
     options = parser.parse_args()
+    import_keras()
     about = machine()
     if about["load_before"] > 0.5:
-        print(f"WARNING: the machine is loaded ({about['load_before']:.1f}); ratios are not to be trusted.", file=sys.stderr)
+        print(f"WARNING: the machine is loaded ({about['load_before']:.1f}): trust no ratio.", file=sys.stderr)
     results = {name: ROWS[name](options.runs, options.width) for name in options.row or ROWS}
     for name, row in results.items():
         values = "  ".join(f"{key} {value:.4g}" for key, value in row.items() if isinstance(value, float))

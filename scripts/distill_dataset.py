@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from quiet import import_keras
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +73,7 @@ PRESETS = {
         net_images=256,
         augmentation="cifar",
         nets=3,
+        test_epochs=100,
     ),
 }
 
@@ -89,6 +90,7 @@ def parse(arguments: list[str]) -> Config:
 
 
 def main(config: Config, command: str) -> None:
+    import_keras()
     import kerasticket as kt
     from kerasticket.runs import atomic, check_writable
 

@@ -12,9 +12,11 @@ import time
 from pathlib import Path
 
 from presets import CONFIGS, Config, parse
+from quiet import import_keras
 
 
 def main(config: Config) -> None:
+    import_keras()
     from experiment import Experiment
     from report import write_report
 

@@ -2,11 +2,9 @@
 
 import dataclasses
 import math
-import os
 import time
 from pathlib import Path
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from typing import Any
 
 import keras
 from presets import Config
@@ -16,7 +14,7 @@ import kerasticket as kt
 from kerasticket.params import Params
 from kerasticket.pruning.search import Search, random_ticket
 from kerasticket.records import Round, Trained
-from kerasticket.runs import read_json, write_json
+from kerasticket.runs import write_json
 from kerasticket.tickets import Ticket
 
 # What may differ between two calls without touching results that are finished.
@@ -44,6 +42,7 @@ class Experiment:
     start: Ticket | None
     progress: Progress
     models: dict[str, keras.Model] = dataclasses.field(default_factory=dict)
+    pipelines: dict[tuple[str, int], Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def open(cls, config: Config) -> "Experiment":
@@ -121,10 +120,22 @@ class Experiment:
         """The masked network compiled for real or distilled training; two in all, so that each is traced once."""
         if kind not in self.models:
             model = self._new_model(seed=0)
-            recipe = self.recipe(kind)
-            recipe.compile(model, recipe.pipeline(self._data(kind), data_order=0))
+            self.recipe(kind).compile(model, self.pipeline(kind, self.config.data_orders[0]))
             self.models[kind] = model
         return self.models[kind]
+
+    def pipeline(self, kind: str, data_order: int):
+        """Batches of real ("imp"), distilled ("synthetic") or test images, made once for all trainings."""
+        if (kind, data_order) not in self.pipelines:
+            if kind == "test":
+                made = kt.data.pipeline(self.test, batch_size=256, shuffle=False)
+            else:
+                made = self.recipe(kind).pipeline(self._data(kind), data_order)
+            self.pipelines[kind, data_order] = made
+        return self.pipelines[kind, data_order]
+
+    def evaluate(self, model: keras.Model) -> dict[str, float]:
+        return kt.training.evaluate(model, self.pipeline("test", 0))
 
     def start_ticket(self, seed: int) -> Ticket:
         return self.start or Ticket.dense(self._new_model(seed))
@@ -144,7 +155,7 @@ class Experiment:
         """Finds the tickets of one kind; the rounds of IMP are trainings on real data, and are kept as such."""
         config, recipe = self.config, self.recipe(kind)
 
-        def before_rewind(record: Round, trained: Params) -> None:
+        def on_round_end(record: Round, trained: Params) -> None:
             self.progress.line(_line(seed, kind, record.index, record.sparsity, record.evaluation, record.seconds))
             if kind == "imp" and record.index == 0:
                 self._keep(seed, "dense", self.start_ticket(seed), config.data_orders[0], record, trained)
@@ -155,12 +166,11 @@ class Experiment:
         Search(self.run, kind, seed, config.rounds).iterate(
             self.model(kind),
             self.start_ticket(seed),
-            self._data(kind),
-            recipe,
-            data_order=config.data_orders[0],
-            callbacks=[EpochProgress(self.progress, f"seed {seed}  {kind}", self._cost(kind) / recipe.keras_epochs)],
-            before_rewind=before_rewind,
-            evaluate=lambda model: kt.training.evaluate(model, self.test),
+            self.pipeline(kind, config.data_orders[0]),
+            recipe.keras_epochs,
+            callbacks=[self._bar(kind, f"seed {seed}  {kind}")],
+            on_round_end=on_round_end,
+            evaluate=self.evaluate,
             seed=seed,
             **self._pruning(kind),
         )
@@ -199,15 +209,14 @@ class Experiment:
         started = time.perf_counter()
         history = kt.training.train(
             model,
-            self.train,
+            self.pipeline("imp", data_order),
             recipe,
-            data_order=data_order,
             first_epoch=ticket.rewind_epoch,
             csv=self.run.order(seed, kind, index, data_order) / "history.csv",
-            callbacks=[EpochProgress(self.progress, f"seed {seed}  {kind}  round {index}", self._cost("imp") / recipe.keras_epochs)],
+            callbacks=[self._bar("imp", f"seed {seed}  {kind}  round {index}")],
         )
         seconds = time.perf_counter() - started
-        evaluation = kt.training.evaluate(model, self.test)
+        evaluation = self.evaluate(model)
         self.progress.line(_line(seed, f"{kind} ticket", index, ticket.sparsity, evaluation, seconds))
         loss, kept, total = history.final["loss"], ticket.kept, ticket.total
         accuracy = history.final["accuracy"]
@@ -247,6 +256,9 @@ class Experiment:
         saved = config.rewind_epoch * max(rounds - first - 1, 0)
         images = len(self.train) * (config.epochs * (rounds - first) - saved)
         return images, images
+
+    def _bar(self, kind: str, name: str) -> EpochProgress:
+        return EpochProgress(self.progress, name, self._cost(kind) / self.recipe(kind).keras_epochs)
 
     def _cost(self, kind: str) -> int:
         """Images that one round of a search shows to the network; the unit of progress."""
@@ -311,4 +323,7 @@ def _check(config: Config) -> None:
     if config.start and len(config.init_seeds) > 1:
         raise ValueError("A --start ticket has its own initial weights: pass one --init-seeds as its label.")
     if not Path(config.distilled).exists():
-        raise ValueError(f"Expected a distilled set (HDF5). Received: --distilled '{config.distilled}': no such file.")
+        raise ValueError(
+            f"Expected a distilled set (HDF5). Received: --distilled '{config.distilled}': no such file. Make one, "
+            f"e.g. python scripts/distill_dataset.py --dataset {config.dataset} --out {config.distilled}"
+        )

@@ -67,7 +67,7 @@ class Config:
 
 _CIFAR = Config(
     dataset="cifar10",
-    distilled="assets/distilled/cifar10_ipc10.h5",
+    distilled="runs/distilled/cifar10_ipc10.h5",
     out="runs/cifar10-paper",
     width=128,
     init_seeds=(0, 1, 2, 3),
@@ -99,7 +99,7 @@ CONFIGS: dict[str, Config] = {
     "imagenette": dataclasses.replace(
         _CIFAR,
         dataset="imagenette",
-        distilled="assets/distilled/imagenette_ipc10.h5",
+        distilled="runs/distilled/imagenette_ipc10.h5",
         out="runs/imagenette",
         model="resnet10",
         width=None,

@@ -1,9 +1,13 @@
 """Progress on the terminal: a bar with the time left, and a line for everything that is finished."""
 
+import time
+
 import keras
 from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+
+SECONDS_BETWEEN_LINES = 60  # in a log file, where there is no bar
 
 
 class Progress:
@@ -22,6 +26,7 @@ class Progress:
     def __enter__(self) -> "Progress":
         self._task = self._bar.add_task("", total=self.total)
         self._bar.start()
+        self._last_line = time.monotonic()
         return self
 
     def __exit__(self, *error) -> None:
@@ -32,6 +37,11 @@ class Progress:
 
     def advance(self, amount: float, description: str) -> None:
         self._bar.update(self._task, advance=amount, description=description)
+        if not self._console.is_terminal and time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
+            task = self._bar.tasks[0]
+            left = "unknown" if task.time_remaining is None else f"{task.time_remaining / 60:.1f} min"
+            self.line(f"{task.percentage:.0f}%  left {left}  {description}")
+            self._last_line = time.monotonic()
 
 
 class EpochProgress(keras.callbacks.Callback):

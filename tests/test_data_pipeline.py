@@ -47,7 +47,7 @@ def same(first, second) -> bool:
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     count=st.integers(1, 40),
     batch_size=st.integers(1, 50),

@@ -132,7 +132,7 @@ def test_imp_from_a_synthetic_ticket_rewound_to_an_epoch(whole_run, tmp_path):
         ({"kinds": ("imp", "snip")}, "--kinds among"),
         ({"init_seeds": ()}, "--init-seeds"),
         ({"distilled": "absent.h5"}, "no such file"),
-        ({"start": "absent.keras"}, "Expected a ticket"),
+        ({"start": "absent.keras", "init_seeds": (0,)}, "Expected a ticket"),
         ({"image_size": 8}, "shape|size"),
         ({"fraction": 1.5}, r"\(0, 1\)"),
         ({"rewind_epoch": 2}, "rewind_epoch"),

@@ -188,7 +188,12 @@ def test_it_stops_at_a_sparsity():
 def test_records_and_the_evaluation_hook():
     seen = []
     model = kt.masked(nets.mlp())
-    imp = search(model, rounds=2, epochs_per_round=1, evaluate=lambda m: seen.append(kt.sparsity(m)) or {"accuracy": 0.5})
+
+    def evaluate(trained):
+        seen.append(kt.sparsity(trained))
+        return {"accuracy": 0.5}
+
+    imp = search(model, rounds=2, epochs_per_round=1, evaluate=evaluate)
     assert seen == [record.sparsity for record in imp.rounds_done] == [0, imp.tickets[1].sparsity]
     record = imp.rounds_done[1]
     assert (record.index, record.kept, record.total, record.evaluation) == (1, 70, 88, {"accuracy": 0.5})

@@ -9,9 +9,14 @@ from kerasticket.runs import Run, atomic, read_json, write_json
 
 def test_an_interrupted_write_leaves_nothing(tmp_path):
     target = tmp_path / "a.json"
-    with pytest.raises(RuntimeError), atomic(target) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
+
+    def interrupted():
+        with atomic(target) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        interrupted()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -129,7 +129,8 @@ def test_provenance_says_which_round_of_which_stage_removed_a_weight(tmp_path):
     ticket.save(tmp_path / "t.keras")
     loaded = kt.Ticket.load(tmp_path / "t.keras")
     np.testing.assert_array_equal(loaded.removed_in["hidden/kernel"].ravel()[:3], [1, 2, 0])
-    assert [(s["name"], s["first_round"], s["last_round"]) for s in loaded.stages] == [("synthetic", 1, 1), ("imp", 2, 2)]
+    stages = [(stage["name"], stage["first_round"], stage["last_round"]) for stage in loaded.stages]
+    assert stages == [("synthetic", 1, 1), ("imp", 2, 2)]
     assert loaded.round == 2
 
 

@@ -31,7 +31,7 @@ def test_the_same_seeds_give_the_same_weights_and_another_order_others(digits, t
         ends[name] = kt.get_params(model)
     assert not differing(ends["a"], ends["b"])
     assert differing(ends["a"], ends["c"])
-    rows = list(csv.DictReader(open(tmp_path / "c.csv")))
+    rows = list(csv.DictReader((tmp_path / "c.csv").read_text().splitlines()))
     assert list(rows[0]) == list(FIELDS)
     assert [row["passes"] for row in rows] == ["2", "4"]
     assert float(rows[-1]["loss"]) == history.final["loss"]

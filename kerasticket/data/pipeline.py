@@ -8,9 +8,12 @@ the epoch's iterator. It must do so from the first epoch: on some backends Keras
 training, which advances the position.
 """
 
+import os
 import weakref
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
+from threading import Lock
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -28,6 +31,10 @@ if TYPE_CHECKING:
 Data = ImageSet | StreamedImages | DistilledSet
 # Philox gives the same numbers wherever it runs, where "auto" may choose another generator.
 GENERATOR = "philox"
+CORES = min(8, os.cpu_count() or 1)
+WORKERS = ThreadPoolExecutor(CORES, thread_name_prefix="kerasticket-data")
+# Batches made in advance; one of 64 images of 224 x 224 has 38 MB.
+AHEAD = CORES + 2
 
 
 class Position:
@@ -101,17 +108,16 @@ def pipeline(
     _check(data, batch_size, seed, augmentation, passes)
     tf = tensorflow()
     stream = Stream(data, batch_size, seed, shuffle, augmentation)
-    shapes = (None, *data.input_shape), (None, data.num_classes)
+    count = passes * stream.per_pass
     take, make = weak(stream.position.take), weak(stream.batch)
+    shapes = (None, *data.input_shape), (None, data.num_classes)
 
     def batch(at, i):
-        made = tf.py_function(make, [at[0], at[1] * passes + i // stream.per_pass, i], [tf.float32, tf.float32])
+        start = at[1] * count
+        made = tf.py_function(make, [at[0], start + i, start + count], [tf.float32, tf.float32])
         return tuple(tf.ensure_shape(each, shape) for each, shape in zip(made, shapes, strict=True))
 
-    places = _places(take, passes * stream.per_pass)
-    batches = places.map(plain(batch), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    batches = batches.apply(tf.data.experimental.assert_cardinality(passes * stream.per_pass))
-    batches = batches.prefetch(tf.data.AUTOTUNE)
+    batches = _places(take, count).map(plain(batch)).apply(tf.data.experimental.assert_cardinality(count))
     batches.kerasticket_stream = stream
     return batches
 
@@ -166,10 +172,12 @@ def _places(take: Callable, count: int) -> "tf.data.Dataset":
 
 
 class Stream:
-    """All batches there can be: `batch` computes any one from its place, in functions that are traced once.
+    """All batches there can be, any of them computed from its place, in functions that are traced once.
 
     tf.data would build the same functions anew for every epoch, which takes longer (.3 s for the paper's
-    recipe) than an epoch of distilled data does; so its graph holds only a call into Python.
+    recipe) than an epoch of distilled data does; so its graph holds only a call into Python. Nor does it make
+    batches ahead, as its threads would then call Python while the interpreter exits, which hangs; `WORKERS`
+    do that, which Python joins before it exits.
     """
 
     def __init__(
@@ -188,11 +196,25 @@ class Stream:
         self._batch = tf.function(self._make, autograph=False).get_concrete_function(key, order, number)
         # Batches of two passes that follow each other may be made at the same time.
         self.begin = lru_cache(maxsize=4)(self._begin_pass)
+        self.lock, self.coming = Lock(), dict[tuple[int, int], Future]()
 
-    def batch(self, round, number, i):
-        """Batch i (modulo the batches of a pass) of pass `number` of a round: images and labels."""
-        key, order = self.begin(int(round), int(number))
-        return self._batch(key, order, i)
+    def batch(self, round, number, end):
+        """Batch `number` of a round, counted over all its passes; those up to `end` are begun in advance."""
+        wanted, end = (int(round), int(number)), int(end)
+        with self.lock:
+            if len(self.coming) > 4 * AHEAD:  # an iteration was given up
+                self.coming.clear()
+            for place in range(wanted[1], min(wanted[1] + AHEAD, end)):
+                if (wanted[0], place) not in self.coming:
+                    self.coming[wanted[0], place] = WORKERS.submit(self.compute, wanted[0], place)
+            made = self.coming.pop(wanted)
+        return made.result()
+
+    def compute(self, round: int, number: int):
+        """Images and labels of one batch."""
+        tf = tensorflow()
+        key, order = self.begin(round, number // self.per_pass)
+        return self._batch(key, order, tf.constant(number % self.per_pass, tf.int64))
 
     def _begin_pass(self, round: int, number: int):
         tf = tensorflow()
@@ -209,9 +231,7 @@ class Stream:
 
     def _make(self, key, order, i):
         with tensorflow().device("CPU:0"):
-            place = i % self.per_pass
-            chosen = order[place * self.batch_size : (place + 1) * self.batch_size]
-            return self.make(fold_in(key, place + 1), chosen)
+            return self.make(fold_in(key, i + 1), order[i * self.batch_size : (i + 1) * self.batch_size])
 
 
 def fold_in(key, number):

@@ -120,7 +120,7 @@ def augment(xp, recipe: Augmentation, images, parameters: dict[str, Any]):
     Example:
         >>> import numpy as np
         >>> from keras import ops
-        >>> images = np.ones((4, 16, 16, 3), np.float32)
+        >>> images = ops.ones((4, 16, 16, 3))
         >>> rng = np.random.default_rng(0)
         >>> parameters = draw(np, MATCHING, lambda *shape: rng.random(shape, "float32"), 4)
         >>> tuple(augment(ops, MATCHING, images, parameters).shape)

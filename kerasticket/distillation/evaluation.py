@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from kerasticket import masking, optimizer_state
-from kerasticket.data import DistilledSet, ImageSet
+from kerasticket.data import DistilledSet, ImageSet, pipeline
 from kerasticket.training import Recipe, train
 from kerasticket.training import evaluate as test_metrics
 
@@ -54,10 +54,11 @@ def evaluate(
         data.check_matches(test)
     model = build(seeds[0])
     recipe.compile(model, recipe.pipeline(data, seeds[0]))
-    return Accuracy(tuple(_accuracy(model, build(seed), data, test, recipe, seed) for seed in seeds))
+    tested = pipeline(test, batch_size=256, shuffle=False)
+    return Accuracy(tuple(_accuracy(model, build(seed), data, tested, recipe, seed) for seed in seeds))
 
 
-def _accuracy(model, fresh, data, test: ImageSet, recipe: Recipe, seed: int) -> float:
+def _accuracy(model, fresh, data, test, recipe: Recipe, seed: int) -> float:
     """One network; its weights go into the compiled model, so that all of them share one trace."""
     masking.set_params(model, masking.get_params(fresh))
     if model.optimizer.built:

@@ -91,7 +91,7 @@ class GradientMatching:
             if getattr(self, name) < 1:
                 raise ValueError(f"Expected {name} >= 1. Received: {name}={getattr(self, name)}")
         if not self.matching.siamese:
-            raise ValueError("Matching needs one draw for real and synthetic images: pass an Augmentation(siamese=True).")
+            raise ValueError("Matching needs one draw for real and synthetic images: pass siamese=True.")
 
     def distill(self, images: ImageSet, *, ipc: int, seed: int, progress: Progress | None = None) -> DistilledSet:
         """Distils real images into `ipc` stored images per class; a pure function of its arguments.

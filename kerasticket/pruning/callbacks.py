@@ -194,7 +194,7 @@ def _diverged(what: str, round: int, epoch: int) -> FloatingPointError:
 
 def _check(rounds, fraction, epochs_per_round, rewind_epoch, rewind_scope, until_sparsity, start) -> None:
     if not (isinstance(fraction, (int, float)) and 0 < fraction < 1):
-        raise ValueError(f"`fraction`, the share of the remaining weights to prune, must lie in (0, 1). Received: {fraction=}")
+        raise ValueError(f"`fraction`, a share of the *remaining* weights, must lie in (0, 1). Received: {fraction=}")
     for name, value in (("rounds", rounds), ("epochs_per_round", epochs_per_round)):
         if not (isinstance(value, int) and value >= 1):
             raise ValueError(f"`{name}` must be a whole number of at least 1. Received: {name}={value!r}")

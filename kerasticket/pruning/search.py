@@ -14,7 +14,6 @@ from kerasticket.pruning.callbacks import IterativeMagnitudePruning
 from kerasticket.records import Round
 from kerasticket.runs import Run, write_json
 from kerasticket.tickets import Ticket
-from kerasticket.training import Recipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,21 +46,20 @@ class Search:
         self,
         model: keras.Model,
         start: Ticket,
-        data,
-        recipe: Recipe,
+        pipeline,
+        epochs_per_round: int,
         *,
-        data_order: int,
         callbacks: Sequence[keras.callbacks.Callback] = (),
-        before_rewind: Callable[[Round, Params], None] | None = None,
+        on_round_end: Callable[[Round, Params], None] | None = None,
         **options,
     ) -> list[Ticket]:
         """Runs iterative pruning, or what is left of it.
 
         Args:
-            model: masked, compiled for `recipe`; its weights are replaced.
+            model: masked and compiled; its weights are replaced.
             start: where the search begins if nothing is on disk.
-            data, recipe, data_order: of the training inside the rounds.
-            before_rewind: called with each round's record and trained params, once they are certain.
+            pipeline, epochs_per_round: of the training inside the rounds; a `kerasticket.data.pipeline`.
+            on_round_end: called with each round's record and trained params before its ticket is kept.
             **options: of `IterativeMagnitudePruning`, e.g. `fraction`, `rewind_epoch`, `evaluate`.
 
         Returns:
@@ -72,23 +70,22 @@ class Search:
             return []
 
         def keep(record: Round, ticket: Ticket, trained: Params) -> None:
-            write_json(self.run.record(self.init_seed, self.kind, record.index), dataclasses.asdict(record))
-            if before_rewind:
-                before_rewind(record, trained)
             if not self.path(record.index).exists():  # the ticket that was started from, at its rewind point
                 imp.tickets[0].save(self.path(record.index))
-            ticket.save(self.path(ticket.round))
+            write_json(self.run.record(self.init_seed, self.kind, record.index), dataclasses.asdict(record))
+            if on_round_end:
+                on_round_end(record, trained)
+            ticket.save(self.path(ticket.round))  # last: its presence says that the round is whole
 
         imp = IterativeMagnitudePruning(
             rounds=self.rounds - latest.round,
-            epochs_per_round=recipe.keras_epochs,
+            epochs_per_round=epochs_per_round,
             start=latest,
             stage=self.kind,
             on_round_end=keep,
             **options,
         )
-        dataset = recipe.pipeline(data, data_order)
-        model.fit(dataset, epochs=imp.total_epochs, callbacks=[*callbacks, imp], shuffle=False, verbose=0)
+        model.fit(pipeline, epochs=imp.total_epochs, callbacks=[*callbacks, imp], shuffle=False, verbose=0)
         return imp.tickets[1:]
 
 
