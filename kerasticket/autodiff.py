@@ -41,9 +41,7 @@ def functional_loss(model: keras.Model, loss: Callable[[Any, Any], Any]) -> Func
     True
     """
     if not model.built:
-        raise ValueError(
-            f"Expected a built model: call it on data first. Received: model={model.name!r}, not built"
-        )
+        raise ValueError(f"Expected a built model: call it on data first. Received: model={model.name!r}, not built")
     # Not Loss.__call__ and ops.mean: they drop from float64 to float32 on torch.
     per_example = loss.call if isinstance(loss, keras.losses.Loss) else loss
     # Copied through NumPy: on JAX, the next fit deletes the buffers of the variables.
@@ -150,9 +148,7 @@ def _dot(left, right):
 def _of_backend(table: dict[str, Callable]) -> Callable:
     backend = keras.config.backend()
     if backend not in table:
-        raise ValueError(
-            f"Expected a Keras backend among {sorted(table)} for derivatives. Received: {backend!r}"
-        )
+        raise ValueError(f"Expected a Keras backend among {sorted(table)} for derivatives. Received: {backend!r}")
     return table[backend]
 
 

@@ -33,9 +33,7 @@ class SGD(keras.optimizers.Optimizer):
     0.0005
     """
 
-    def __init__(
-        self, learning_rate: Any = 0.01, momentum: float = 0.9, l2: float = 0.0, **kwargs: Any
-    ) -> None:
+    def __init__(self, learning_rate: Any = 0.01, momentum: float = 0.9, l2: float = 0.0, **kwargs: Any) -> None:
         if not 0 <= momentum < 1:
             raise ValueError(f"Expected momentum in [0, 1), such as 0.9. Received: momentum={momentum}")
         if not 0 <= l2 < math.inf:
@@ -95,9 +93,7 @@ class StepSchedule(keras.optimizers.schedules.LearningRateSchedule):
         super().__init__()
         boundaries = [int(step) for step in boundaries]
         if any(later < earlier for earlier, later in itertools.pairwise([1, *boundaries])):
-            raise ValueError(
-                f"Expected boundaries >= 1 in rising order, in steps. Received: boundaries={boundaries}"
-            )
+            raise ValueError(f"Expected boundaries >= 1 in rising order, in steps. Received: boundaries={boundaries}")
         for argument, value in {"initial_learning_rate": initial_learning_rate, "factor": factor}.items():
             if not 0 < value < math.inf:
                 raise ValueError(f"Expected a finite {argument} > 0. Received: {argument}={value}")
@@ -152,9 +148,7 @@ def paper_schedule(
             f"steps_per_epoch={steps_per_epoch}"
         )
     if not all(0 < fraction <= 1 for fraction in milestones):
-        raise ValueError(
-            f"Expected milestones in (0, 1], as shares of the epochs. Received: milestones={milestones}"
-        )
+        raise ValueError(f"Expected milestones in (0, 1], as shares of the epochs. Received: milestones={milestones}")
     # The small addend keeps a product such as 0.29 * 100 = 28.999999999999996 at its whole epoch.
     whole_epochs = [max(1, math.floor(fraction * epochs + 1e-9)) for fraction in milestones]
     return StepSchedule(learning_rate, [epoch * steps_per_epoch for epoch in whole_epochs], factor)

@@ -102,9 +102,7 @@ class Ticket:
         zeroed = _zeroed(self.params if params is None else params, mask)
         slots = optimizer_state.masked_state(self.optimizer if optimizer is None else optimizer, mask)
         stages = _extended(self.stages, stage, number)
-        return dataclasses.replace(
-            self, params=zeroed, mask=mask, removed_in=removed, optimizer=slots, stages=stages
-        )
+        return dataclasses.replace(self, params=zeroed, mask=mask, removed_in=removed, optimizer=slots, stages=stages)
 
     def apply(self, model: keras.Model) -> None:
         """Makes the model this ticket: weights, statistics, masks, and the optimizer if it is compiled.

@@ -26,7 +26,7 @@ class Config:
     """Side of the images; default: the data set's."""
     model: str = "convnet"
     """A name in kerasticket.models.MODELS."""
-    width: int | None = 32
+    width: int | None = 16
     """Filters of a ConvNet; other networks have none to choose."""
     init_seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of the initial weights."""
@@ -48,9 +48,9 @@ class Config:
     """Kinds of subnetwork to find and compare."""
     train_rounds: tuple[int, ...] | None = None
     """Rounds whose tickets are trained on real data; default: all. The dense network always is."""
-    epochs: int = 30
+    epochs: int = 12
     """Passes over the real data per training."""
-    distilled_epochs: int = 300
+    distilled_epochs: int = 40
     """Passes over the distilled data per round."""
     batch_size: int = 64
     learning_rate: float = 0.01

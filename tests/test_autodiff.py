@@ -147,9 +147,7 @@ def test_gradient_matching(name):
 def test_a_third_derivative():
     """Transforms nest: d^3/dx^3 of x^4 is 24 x."""
     third = autodiff.gradient(
-        lambda x: ops.sum(
-            autodiff.gradient(lambda y: ops.sum(autodiff.gradient(lambda z: ops.sum(z**4))(y)))(x)
-        )
+        lambda x: ops.sum(autodiff.gradient(lambda y: ops.sum(autodiff.gradient(lambda z: ops.sum(z**4))(y)))(x))
     )
     np.testing.assert_allclose(ops.convert_to_numpy(third(np.array([1.0, 2.0]))), [24.0, 48.0])
 
@@ -205,9 +203,7 @@ def test_the_hessian_is_symmetric():
     u, v = (direction_like(values, seed) for seed in (4, 5))
     product = autodiff.hvp(loss)
     left, right = (
-        sum(
-            np.sum(a * b) for a, b in zip(one, numpy_list(product(values, two, inputs, targets)), strict=True)
-        )
+        sum(np.sum(a * b) for a, b in zip(one, numpy_list(product(values, two, inputs, targets)), strict=True))
         for one, two in itertools.permutations([u, v])
     )
     assert left == pytest.approx(right, rel=1e-9)
@@ -229,9 +225,7 @@ def test_a_loss_per_example_is_averaged():
     """A plain function of (targets, outputs) serves as well as a keras.losses.Loss."""
     model = small("convnet")
     loss, values, x, y = case(model)
-    plain = autodiff.functional_loss(
-        model, lambda t, p: keras.losses.categorical_crossentropy(t, p, from_logits=True)
-    )
+    plain = autodiff.functional_loss(model, lambda t, p: keras.losses.categorical_crossentropy(t, p, from_logits=True))
     assert float(plain(values, x, y)) == pytest.approx(float(loss(values, x, y)), rel=1e-12)
 
 

@@ -120,7 +120,7 @@ def test_passes_may_be_grouped_into_epochs_in_any_way():
     assert same(stream(double), together[6:])
 
 
-def test_another_process_sees_the_same_batches():
+def test_another_process_sees_the_same_batches_and_may_exit_in_the_middle_of_an_epoch():
     code = (
         "import hashlib, sys\n"
         "from kerasticket.data import DIGITS, load, pipeline, seek\n"
@@ -129,13 +129,31 @@ def test_another_process_sees_the_same_batches():
         "digest = hashlib.sha256()\n"
         "for images, labels in batches.as_numpy_iterator():\n"
         "    digest.update(images.tobytes() + labels.tobytes())\n"
-        "print(digest.hexdigest())"
+        "print(digest.hexdigest())\n"
     )
-    there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    leaving = code + "given_up = iter(pipeline(load('digits'), passes=50))\nnext(given_up)"
+    there = subprocess.run(
+        [sys.executable, "-c", leaving], capture_output=True, text=True, check=True, timeout=120
+    ).stdout
     namespace: dict = {}
     printed: list[str] = []
     exec(code.replace("print(", "output("), namespace | {"output": printed.append})
     assert printed == [there.strip()]
+
+
+def test_iterators_that_are_given_up_or_interleaved_disturb_nothing():
+    batches = pipeline(numbered(40), batch_size=1, seed=5)
+    expected = stream(batches)
+    for _ in range(30):
+        next(iter(batches))
+    seek(0, 0)
+    first = batches.as_numpy_iterator()
+    start = [next(first) for _ in range(20)]
+    seek(0, 0)
+    second = batches.as_numpy_iterator()
+    pairs = list(zip(first, second, strict=False))
+    assert same(start + [one for one, _ in pairs], expected)
+    assert same([other for _, other in pairs], expected[:20])
 
 
 def test_forgotten_pipelines_leave_the_register_and_free_their_images():

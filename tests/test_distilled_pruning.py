@@ -114,9 +114,7 @@ def test_another_configuration_is_refused(whole_run):
 
 def test_imp_from_a_synthetic_ticket_rewound_to_an_epoch(whole_run, tmp_path):
     start = kt.Run(whole_run).ticket(0, "synthetic", 2)
-    config = small(
-        tmp_path / "syn2-imp", start=str(start), kinds=("imp",), init_seeds=(0,), rounds=4, rewind_epoch=1
-    )
+    config = small(tmp_path / "syn2-imp", start=str(start), kinds=("imp",), init_seeds=(0,), rounds=4, rewind_epoch=1)
     distilled_pruning.main(config)
     last = kt.Ticket.load(kt.Run(tmp_path / "syn2-imp").ticket(0, "imp", 4))
     assert [(stage["name"], stage["last_round"]) for stage in last.stages] == [("synthetic", 2), ("imp", 4)]

@@ -203,6 +203,8 @@ class Stream:
         wanted, end = (int(round), int(number)), int(end)
         with self.lock:
             if len(self.coming) > 4 * AHEAD:  # an iteration was given up
+                for future in self.coming.values():
+                    future.cancel()
                 self.coming.clear()
             for place in range(wanted[1], min(wanted[1] + AHEAD, end)):
                 if (wanted[0], place) not in self.coming:

@@ -225,6 +225,4 @@ class _Matcher:
     def _fresh_network(self, index: int) -> keras.Model:
         network_seed = int(np.random.default_rng([self.seed, index, 1]).integers(2**31))
         width = {"width": self.settings.width} if self.settings.model == "convnet" else {}
-        return MODELS[self.settings.model](
-            self.real.input_shape, self.real.num_classes, seed=network_seed, **width
-        )
+        return MODELS[self.settings.model](self.real.input_shape, self.real.num_classes, seed=network_seed, **width)

@@ -10,23 +10,17 @@ def check_classifier(input_shape: tuple[int, ...], num_classes: int, **sizes: in
             f"Expected an input_shape of positive integers, without the batch axis. Received: {input_shape}"
         )
     if num_classes < 2:
-        raise ValueError(
-            f"Expected num_classes >= 2, one logit per class. Received: num_classes={num_classes}"
-        )
+        raise ValueError(f"Expected num_classes >= 2, one logit per class. Received: num_classes={num_classes}")
     for argument, value in sizes.items():
         if value < 1:
             raise ValueError(f"Expected {argument} >= 1. Received: {argument}={value}")
 
 
-def check_image_classifier(
-    input_shape: tuple[int, ...], num_classes: int, smallest: int, **sizes: int
-) -> None:
+def check_image_classifier(input_shape: tuple[int, ...], num_classes: int, smallest: int, **sizes: int) -> None:
     """As `check_classifier`; also for what is no image, or one of less than `smallest` pixels a side."""
     check_classifier(input_shape, num_classes, **sizes)
     if len(input_shape) != 3:
-        raise ValueError(
-            f"Expected input_shape=(height, width, channels). Received: input_shape={input_shape}"
-        )
+        raise ValueError(f"Expected input_shape=(height, width, channels). Received: input_shape={input_shape}")
     if min(input_shape[:2]) < smallest:
         raise ValueError(
             f"Expected images of at least {smallest}x{smallest} pixels, as each pooling or stride halves: "

@@ -45,9 +45,7 @@ def convnet(
     x = inputs = keras.Input(input_shape, name="image")
     for block in range(1, depth + 1):
         conv = f"conv_{block}"
-        x = layers.Conv2D(width, 3, padding="same", name=conv, **torch_default(9 * x.shape[-1], seed, conv))(
-            x
-        )
+        x = layers.Conv2D(width, 3, padding="same", name=conv, **torch_default(9 * x.shape[-1], seed, conv))(x)
         x = InstanceNormalization(name=f"norm_{block}")(x)
         x = layers.ReLU(name=f"relu_{block}")(x)
         x = layers.AveragePooling2D(2, name=f"pool_{block}")(x)

@@ -34,9 +34,7 @@ class SeededInitializer(keras.initializers.Initializer):
 
     def __init__(self, distribution: str, spread: float, seed: int | None = None, key: str = "") -> None:
         if distribution not in ("uniform", "normal"):
-            raise ValueError(
-                f"Expected distribution 'uniform' or 'normal'. Received: distribution={distribution!r}"
-            )
+            raise ValueError(f"Expected distribution 'uniform' or 'normal'. Received: distribution={distribution!r}")
         if not spread > 0:
             raise ValueError(f"Expected spread > 0. Received: spread={spread}")
         if seed is not None and seed < 0:

@@ -65,9 +65,7 @@ class _Form:
                 stride = 2 if stage > 1 and block == 1 else 1
                 x = self.basic_block(x, width * 2 ** (stage - 1), stride, f"stage{stage}_block{block}")
         x = layers.GlobalAveragePooling2D(name="mean")(x)
-        logits = layers.Dense(num_classes, name="logits", **torch_default(x.shape[-1], self.seed, "logits"))(
-            x
-        )
+        logits = layers.Dense(num_classes, name="logits", **torch_default(x.shape[-1], self.seed, "logits"))(x)
         return keras.Model(inputs, logits, name=name)
 
 
