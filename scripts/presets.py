@@ -53,8 +53,8 @@ class Config:
     distilled_epochs: int = 40
     """Passes over the distilled data per round."""
     batch_size: int = 64
-    learning_rate: float = 0.01
-    distilled_learning_rate: float = 0.01
+    learning_rate: float = 0.03
+    distilled_learning_rate: float = 0.03
     momentum: float = 0.9
     l2: float = 5e-4
     augmentation: str = "digits"
@@ -75,6 +75,8 @@ _CIFAR = Config(
     rounds=20,
     epochs=300,
     distilled_epochs=1000,
+    learning_rate=0.01,
+    distilled_learning_rate=0.01,
     augmentation="paper-cifar",
 )
 
