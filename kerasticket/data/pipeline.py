@@ -118,6 +118,9 @@ def pipeline(
         return tuple(tf.ensure_shape(each, shape) for each, shape in zip(made, shapes, strict=True))
 
     batches = _places(take, count).map(plain(batch)).apply(tf.data.experimental.assert_cardinality(count))
+    options = tf.data.Options()
+    options.experimental_optimization.inject_prefetch = False  # see Stream
+    batches = batches.with_options(options)
     batches.kerasticket_stream = stream
     return batches
 
@@ -176,8 +179,8 @@ class Stream:
 
     tf.data would build the same functions anew for every epoch, which takes longer (.3 s for the paper's
     recipe) than an epoch of distilled data does; so its graph holds only a call into Python. Nor does it make
-    batches ahead, as its threads would then call Python while the interpreter exits, which hangs; `WORKERS`
-    do that, which Python joins before it exits.
+    batches ahead, as its threads would then call Python while the interpreter exits, which hangs (and so does
+    a `.prefetch()` after it); `WORKERS` do that, which Python joins before it exits.
     """
 
     def __init__(
