@@ -1,5 +1,6 @@
 """What all tests share: the backend under test, real data where it is present, small seeds."""
 
+import importlib
 import os
 from pathlib import Path
 
@@ -35,3 +36,26 @@ def real_cifar10() -> None:
 def real_imagenette() -> None:
     """Skips, saying so, where Imagenette is not at hand."""
     _tfds_or_skip("imagenette")
+
+
+@pytest.fixture
+def float64(monkeypatch):
+    """Double precision for one test: steps of 1e-6 then leave ten digits."""
+    import keras
+
+    # On JAX and torch, result_type gives float32 for float64, and batch norm and (torch) matmul obey it.
+    table = importlib.import_module("keras.src.backend.common.dtypes").BIT64_TO_BIT32_DTYPE
+    monkeypatch.setitem(table, "float64", "float64")
+    if BACKEND == "jax":
+        import jax
+
+        jax.config.update("jax_enable_x64", True)
+        jax.config.update("jax_disable_most_optimizations", True)  # compiling took most of the time
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    yield
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+    if BACKEND == "jax":
+        jax.config.update("jax_enable_x64", False)
+        jax.config.update("jax_disable_most_optimizations", False)

@@ -1,6 +1,5 @@
 """Derivatives against central finite differences in float64, for every layer and model, on every backend."""
 
-import importlib
 import itertools
 
 import keras
@@ -32,25 +31,7 @@ LAYERS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def float64(monkeypatch):
-    """Double precision for one test: steps of 1e-6 then leave ten digits."""
-    # On JAX and torch, result_type gives float32 for float64, and batch norm and (torch) matmul obey it.
-    table = importlib.import_module("keras.src.backend.common.dtypes").BIT64_TO_BIT32_DTYPE
-    monkeypatch.setitem(table, "float64", "float64")
-    if keras.config.backend() == "jax":
-        import jax
-
-        jax.config.update("jax_enable_x64", True)
-        jax.config.update("jax_disable_most_optimizations", True)  # compiling took most of the time
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
-    yield
-    keras.config.set_floatx("float32")
-    keras.config.set_dtype_policy("float32")
-    if keras.config.backend() == "jax":
-        jax.config.update("jax_enable_x64", False)
-        jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 def numpy_list(values) -> list[np.ndarray]:

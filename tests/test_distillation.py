@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -46,23 +45,9 @@ def test_a_set_is_a_pure_function_of_its_seed_and_stays_in_range(digits, initial
     one.check_matches(digits)
 
 
+@pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("distance", DISTANCES)
 def test_the_gradient_in_the_images_equals_finite_differences(digits, distance):
-    previous = keras.config.floatx()
-    if keras.backend.backend() == "jax":
-        import jax
-
-        jax.config.update("jax_enable_x64", True)
-    keras.config.set_floatx("float64")
-    try:
-        _check_gradient(digits, distance)
-    finally:
-        keras.config.set_floatx(previous)
-        if keras.backend.backend() == "jax":
-            jax.config.update("jax_enable_x64", False)
-
-
-def _check_gradient(digits, distance):
     method = dataclasses.replace(SMALL, distance=distance, matching=kt.data.MATCHING)
     matcher = _Matcher(method, digits, method.start(digits, 1, 0).images.astype("float64"), 1, 0)
     rng = np.random.default_rng(0)
