@@ -1,5 +1,6 @@
 """Resizing along one axis as a small matrix, so that a resize is two matrix products and has a gradient."""
 
+import keras
 import numpy as np
 
 
@@ -44,6 +45,7 @@ def resize(xp, images, height: int, width: int, method: str = "bilinear"):
     """
     if method not in RESIZE:
         raise ValueError(f"method must be one of {sorted(RESIZE)}. Received: {method!r}")
-    rows = RESIZE[method](height, images.shape[1])
-    columns = RESIZE[method](width, images.shape[2])
+    dtype = keras.backend.standardize_dtype(images.dtype)
+    rows = RESIZE[method](height, images.shape[1]).astype(dtype)
+    columns = RESIZE[method](width, images.shape[2]).astype(dtype)
     return xp.einsum("vw,nhwc->nhvc", columns, xp.einsum("uh,nhwc->nuwc", rows, images))

@@ -183,7 +183,7 @@ class _Matcher:
         self.velocity *= settings.momentum
         self.velocity[mine] += ops.convert_to_numpy(gradient)
         self.images -= settings.learning_rate * self.velocity
-        return float(distance)
+        return float(ops.convert_to_numpy(distance))
 
     def _distance_and_gradient(self, images, kept, weights, real, one_hot, parameters):
         """Distance between the gradients of real and synthetic images, and its derivative in the images."""
@@ -207,7 +207,7 @@ class _Matcher:
 
     def _normalised(self, pixels):
         mean, std = self.normalise
-        return (pixels - mean) / std
+        return ops.divide(ops.subtract(pixels, mean), std)  # torch tensors do not mix with NumPy arrays
 
     def _train_network(self) -> None:
         for _ in range(self.settings.net_images // self.settings.net_batch):
