@@ -22,12 +22,7 @@ FREE = ("out", "data_dir", "force", "init_seeds", "data_orders", "rounds", "kind
 Images = kt.data.ImageSet | kt.data.StreamedImages
 STEPS_PER_EPOCH = 500
 SEARCHED = ("imp", "synthetic")
-AUGMENTATIONS = {
-    "none": None,
-    "digits": kt.data.DIGITS,
-    "paper-cifar": kt.data.PAPER_CIFAR,
-    "paper-imagenet": kt.data.PAPER_IMAGENET,
-}
+AUGMENTATIONS = {"none": None} | kt.data.RECIPES
 
 
 @dataclasses.dataclass

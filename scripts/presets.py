@@ -58,7 +58,7 @@ class Config:
     momentum: float = 0.9
     l2: float = 5e-4
     augmentation: str = "digits"
-    """none, digits, paper-cifar or paper-imagenet."""
+    """none, or a name in kerasticket.data.RECIPES: digits, paper-cifar, paper-imagenet, matching."""
     keep_trained: bool = True
     """Keep the trained networks too (for instability analysis), not just their metrics."""
     force: bool = False

@@ -41,8 +41,7 @@ def table(rows: list[dict], title: str) -> Table:
         drawn.add_column(heading, justify="right")
     for heading in ("synthetic: stored", "decoded", "imp: images used"):
         drawn.add_column(heading, justify="right")
-    dense = _cell(rows, "dense", 0)
-    drawn.add_row("0", "0.00%", f"dense {dense}", f"dense {dense}", f"dense {dense}", "0", "0", "0")
+    drawn.add_row("dense", "0.00%", *[_cell(rows, "dense", 0)] * len(KINDS), "0", "0", "0")
     for index in sorted({row["round"] for row in rows if row["kind"] in KINDS}):
         group = [row for row in rows if row["round"] == index]
         used = {row["kind"]: (row["stored"], row["decoded"]) for row in group}

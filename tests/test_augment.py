@@ -9,17 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasticket.data import DIGITS, MATCHING, PAPER_CIFAR, PAPER_IMAGENET, Augmentation
+from kerasticket.data import DIGITS, MATCHING, PAPER_CIFAR, PAPER_IMAGENET, RECIPES, Augmentation
 from kerasticket.data.augment import AUGMENTATIONS, LIGHTING_AXES
 from kerasticket.data.recipes import augment, augment_unit, cutmix, draw
 from kerasticket.data.tensorflow_ops import tensorflow_namespace
 
-PRESETS = {
-    "paper_cifar": PAPER_CIFAR,
-    "paper_imagenet": PAPER_IMAGENET,
-    "digits": DIGITS,
-    "matching": MATCHING,
-}
 NAMES = sorted(AUGMENTATIONS)
 SHAPE = (6, 10, 12, 3)
 
@@ -235,12 +229,12 @@ def test_moves_equal_torch_grid_sample(name):
     np.testing.assert_allclose(on_backend(name, images, parameters), expected.permute(0, 2, 3, 1).numpy(), atol=1e-4)
 
 
-@pytest.mark.parametrize("recipe", PRESETS.values(), ids=PRESETS)
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_a_recipe_survives_json(recipe):
     assert Augmentation(**json.loads(json.dumps(recipe.to_json()))) == recipe
 
 
-@pytest.mark.parametrize("recipe", PRESETS.values(), ids=PRESETS)
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_a_recipe_is_the_same_on_the_backend_and_on_tensorflow(recipe):
     import tensorflow as tf
 

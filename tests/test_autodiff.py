@@ -8,6 +8,7 @@ import pytest
 from keras import layers, ops
 from test_models import small
 
+import kerasticket as kt
 from kerasticket import autodiff
 from kerasticket.layers.normalization import InstanceNormalization
 from kerasticket.models import MODELS
@@ -28,6 +29,13 @@ LAYERS = {
     "average_pooling": (lambda: layers.AveragePooling2D(2), (6, 6, 2)),
     "max_pooling": (lambda: layers.MaxPooling2D(3, strides=2), (7, 7, 2)),
     "global_average_pooling": (layers.GlobalAveragePooling2D, (5, 5, 2)),
+}
+MASKED_LAYERS = {
+    "masked_dense": (lambda: kt.layers.MaskedDense(4), (5,)),
+    "masked_einsum_dense": (lambda: kt.layers.MaskedEinsumDense("abc,cd->abd", (3, 4), bias_axes="d"), (3, 5)),
+    "masked_conv1d": (lambda: kt.layers.MaskedConv1D(3, 3, padding="same"), (6, 2)),
+    "masked_conv2d": (lambda: kt.layers.MaskedConv2D(3, 3, strides=2), (7, 7, 2)),
+    "masked_conv3d": (lambda: kt.layers.MaskedConv3D(2, 2), (4, 4, 4, 2)),
 }
 
 
@@ -61,10 +69,13 @@ def central_difference(slope, values, vector, step=1e-6) -> list[np.ndarray]:
 
 
 def small_layer_model(name: str) -> keras.Model:
-    build, shape = LAYERS[name]
+    build, shape = (LAYERS | MASKED_LAYERS)[name]
     inputs = keras.Input(shape, name="inputs")
     before = layers.Dense(shape[-1], name="before")(inputs)
-    x = ops.tanh(build()(before))
+    layer = build()
+    x = ops.tanh(layer(before))
+    if name in MASKED_LAYERS:
+        layer.set_mask(np.random.default_rng(2).random(layer.mask.shape) < 0.5)
     return keras.Model(inputs, layers.Dense(CLASSES, name="logits")(layers.Flatten(name="flatten")(x)))
 
 
@@ -88,10 +99,27 @@ def check_hvp(model: keras.Model) -> None:
     assert relative_error(product, expected) < 1e-5
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", [*LAYERS, *MASKED_LAYERS])
 def test_hvp_of_every_layer(name):
     """Hessian-vector product = finite difference of the gradient."""
     check_hvp(small_layer_model(name))
+
+
+@pytest.mark.parametrize("name", MASKED_LAYERS)
+def test_derivatives_of_pruned_weights_are_exactly_zero(name):
+    """Of both orders, whatever the values under the mask."""
+    model = small_layer_model(name)
+    loss, values, inputs, targets = case(model)
+    vector = direction_like(values, seed=1)
+    (layer,) = (layer for layer in model.layers if isinstance(layer, kt.layers.Masked))
+    (position,) = (i for i, variable in enumerate(model.trainable_variables) if variable is layer._kernel)
+    for derivative in (
+        autodiff.gradient(loss)(values, inputs, targets),
+        autodiff.hvp(loss)(values, vector, inputs, targets),
+    ):
+        kernel, mask = numpy_list(derivative)[position], ops.convert_to_numpy(layer.mask)
+        assert not kernel[~mask].any()
+        assert kernel[mask].all()
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -1,8 +1,5 @@
 """Real images: the embedded digits, TensorFlow Datasets where present, folders, and every refusal."""
 
-import doctest
-import importlib
-
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -241,13 +238,3 @@ def test_resizing_by_hand():
     np.testing.assert_allclose(area(2, 3), [[2 / 3, 1 / 3, 0], [0, 1 / 3, 2 / 3]], rtol=1e-6)
     with pytest.raises(ValueError, match="method must be one of"):
         resize(np, np.zeros((1, 4, 4, 1)), 2, 2, "cubic")
-
-
-MODULES = ("baselines", "distilled", "images", "multi_formation", "pipeline", "real", "recipes", "resize")
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_the_examples_in_the_docstrings_run(name):
-    result = doctest.testmod(importlib.import_module(f"kerasticket.data.{name}"))
-    assert result.attempted > 0
-    assert result.failed == 0

@@ -7,7 +7,7 @@ from kerasticket.data.folders import IMAGENET10
 from kerasticket.data.images import ImageSet
 from kerasticket.data.pipeline import pipeline, seek
 from kerasticket.data.real import DATASETS, load, load_folder
-from kerasticket.data.recipes import DIGITS, MATCHING, PAPER_CIFAR, PAPER_IMAGENET, Augmentation
+from kerasticket.data.recipes import DIGITS, MATCHING, PAPER_CIFAR, PAPER_IMAGENET, RECIPES, Augmentation
 
 __all__ = [
     "DATASETS",
@@ -16,6 +16,7 @@ __all__ = [
     "MATCHING",
     "PAPER_CIFAR",
     "PAPER_IMAGENET",
+    "RECIPES",
     "Augmentation",
     "DistilledSet",
     "ImageSet",

@@ -187,3 +187,4 @@ PAPER_IMAGENET = Augmentation(flip=True, random_resized_crop=(0.5, 1.0), jitter=
 DIGITS = Augmentation(colour=True, one_of=MOVES)
 # IDC's matching set "color_crop_cutout": one draw for real and synthetic images together.
 MATCHING = Augmentation(colour=True, one_of=("crop",), cutout=True, siamese=True)
+RECIPES = {"paper-cifar": PAPER_CIFAR, "paper-imagenet": PAPER_IMAGENET, "digits": DIGITS, "matching": MATCHING}
