@@ -1,6 +1,5 @@
 """Resizing along one axis as a small matrix, so that a resize is two matrix products and has a gradient."""
 
-import keras
 import numpy as np
 
 
@@ -43,9 +42,11 @@ def resize(xp, images, height: int, width: int, method: str = "bilinear"):
         >>> resize(np, np.ones((1, 8, 8, 3), np.float32), 16, 16).shape
         (1, 16, 16, 3)
     """
+    from keras.backend import standardize_dtype  # late: importing the data room stays light
+
     if method not in RESIZE:
         raise ValueError(f"method must be one of {sorted(RESIZE)}. Received: {method!r}")
-    dtype = keras.backend.standardize_dtype(images.dtype)
+    dtype = standardize_dtype(images.dtype)
     rows = RESIZE[method](height, images.shape[1]).astype(dtype)
     columns = RESIZE[method](width, images.shape[2]).astype(dtype)
     return xp.einsum("vw,nhwc->nhvc", columns, xp.einsum("uh,nhwc->nuwc", rows, images))
