@@ -42,10 +42,12 @@ def performance(rows: list[dict], title: str = "") -> Figure:
 
 
 def _draw_accuracy(axes, rows: list[dict]) -> None:
-    dense = [100 * row["accuracy"] for row in rows if row["kind"] == "dense"]
-    if dense:
-        mean, std = mean_and_std(dense)
-        axes.axhline(mean, color="black", linestyle="--", linewidth=1, label="dense")
+    for origin in ("dense", "start"):
+        accuracies = [100 * row["accuracy"] for row in rows if row["kind"] == origin]
+        if not accuracies:
+            continue
+        mean, std = mean_and_std(accuracies)
+        axes.axhline(mean, color="black", linestyle="--", linewidth=1, label=origin)
         if np.isfinite(std):
             axes.axhspan(mean - std, mean + std, color="black", alpha=0.08, linewidth=0)
     for kind in ("imp", "synthetic", "random"):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import warnings
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -11,7 +12,7 @@ from kerasticket import masks, optimizer_state
 from kerasticket.layers.masked import MASKED, Masked
 from kerasticket.masks import Mask
 from kerasticket.params import Params, mismatch
-from kerasticket.variables import automatic_names, masked_layers, named_variables, raw_params
+from kerasticket.variables import SEED_STATE, masked_layers, named_variables, raw_params, require_names
 
 _UNMASKED = {masked: plain for plain, masked in MASKED.items()}
 
@@ -20,7 +21,8 @@ def masked(model: keras.Model) -> keras.Model:
     """A copy of the model in which every Dense, EinsumDense and Conv1D/2D/3D kernel has a mask, all kept.
 
     Names, weights and outputs are those of the original; layers that are masked already keep their masks.
-    Nested models are masked too, a layer that is used twice has one mask. The copy is not compiled.
+    Nested models are masked too, a layer that is used twice has one mask. The copy is not compiled, and a plain
+    Keras model where the original is a functional subclass.
 
     Args:
         model: a built Sequential or functional model whose layers are named.
@@ -37,14 +39,19 @@ def masked(model: keras.Model) -> keras.Model:
     ['out/kernel']
     """
     _check_maskable(model)
-    copy = keras.models.clone_model(model, clone_function=_masked_layer, recursive=True)
+    copy = _clone(model, _masked_layer)
+    if not masked_layers(copy):
+        raise ValueError(
+            f"Expected a layer of {[cls.__name__ for cls in MASKED]} of the model's own. Received: '{model.name}', "
+            "which has some only inside other layers, where they cannot be exchanged."
+        )
     _copy_weights(model, copy)
     _name_what_stays_dense(copy)
     return copy
 
 
 def strip(model: keras.Model) -> keras.Model:
-    """A plain Keras copy without masks, pruned weights exactly zero, outputs equal to the bit.
+    """A plain Keras copy without masks, pruned weights exactly zero, outputs equal to the bit; not compiled.
 
     Its file opens without kerasticket if its layers are all Keras' own (not, say, InstanceNormalization).
 
@@ -53,7 +60,7 @@ def strip(model: keras.Model) -> keras.Model:
     'Dense'
     """
     _check_cloneable(model)
-    plain = keras.models.clone_model(model, clone_function=_plain_layer, recursive=True)
+    plain = _clone(model, _plain_layer)
     set_params(plain, get_params(model))
     return plain
 
@@ -80,6 +87,9 @@ def set_params(model: keras.Model, params: Params) -> None:
     kernels = masked_layers(model)
     for path, variable in variables.items():
         variable.assign(_held(np.asarray(params[path]), kernels.get(path)))
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # it computes with copies of its statistics
 
 
 def get_mask(model: keras.Model) -> Mask:
@@ -154,7 +164,7 @@ class Summary:
     @property
     def sparsity(self) -> float:
         """Share of the prunable weights that are pruned."""
-        return 1 - self.kept / self.prunable
+        return (self.prunable - self.kept) / self.prunable
 
     def __str__(self) -> str:
         rows: list[tuple[str, ...]] = [("layer", "type", "kernel", "parameters", "kept", "sparsity")]
@@ -180,9 +190,10 @@ def summary(model: keras.Model) -> Summary:
     """
     layers = require_masked(model)
     mask = get_mask(model)
-    trainable = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+    kernels = [layer._kernel for layer in layers.values()]  # frozen ones count too
+    trainable = sum({id(v): int(np.prod(v.shape)) for v in [*model.trainable_variables, *kernels]}.values())
     owners: dict[str, list[str]] = {}
-    for path in named_variables(model):
+    for path in (path for path in named_variables(model) if not path.endswith(SEED_STATE)):
         owners.setdefault(path.rpartition("/")[0], []).append(path)
     lines = tuple(_summarise(owner, paths, model, layers, mask) for owner, paths in owners.items())
     return Summary(lines, masks.total(mask), masks.kept(mask), trainable)
@@ -197,7 +208,7 @@ def _summarise(owner: str, paths: list[str], model, layers: dict[str, Masked], m
     kept = int(mask[kernel].sum())
     shape = mask[kernel].shape
     kind = type(layers[kernel]).__name__
-    return LayerSummary(owner, kind, shape, parameters, kept, 1 - kept / mask[kernel].size)
+    return LayerSummary(owner, kind, shape, parameters, kept, 1 - mask[kernel].mean())
 
 
 def _row(line: LayerSummary) -> tuple[str, ...]:
@@ -223,9 +234,17 @@ def _masked_layer(layer: keras.Layer) -> keras.Layer:
 def _plain_layer(layer: keras.Layer) -> keras.Layer:
     config = layer.get_config()
     for key, value in config.items():  # a stripped file should open where kerasticket is not installed
-        if isinstance(value, dict) and str(value.get("registered_name")).startswith("kerasticket>"):
+        ours = isinstance(value, dict) and str(value.get("registered_name")).startswith("kerasticket>")
+        if ours and key.endswith("_initializer"):
             config[key] = "zeros"
     return _UNMASKED.get(type(layer), type(layer)).from_config(config)
+
+
+def _clone(model: keras.Model, exchange: Callable[[keras.Layer], keras.Layer]) -> keras.Model:
+    copy = keras.models.clone_model(model, clone_function=exchange, recursive=True)
+    # Keras compiles it like the original, whose optimizer a stripped file or another recipe may not want.
+    copy.compiled, copy.optimizer, copy._compile_config = False, None, None
+    return copy
 
 
 def _copy_weights(source: keras.Model, target: keras.Model) -> None:
@@ -253,12 +272,7 @@ def _is_functional(model: keras.Model) -> bool:
 def _check_maskable(model) -> None:
     _check_cloneable(model)
     named_variables(model)  # raises if two paths are the same
-    unnamed = automatic_names(model)
-    if unnamed:
-        raise ValueError(
-            f"Expected every layer to have a name of its own. Received automatic names: {unnamed}. Keras numbers "
-            "them anew on every build, so a mask or ticket would not fit the next one. Pass name=... to each layer."
-        )
+    require_names(model)
     if not any(type(layer) in MASKED or isinstance(layer, Masked) for layer in model._flatten_layers()):
         raise ValueError(
             f"Expected a model with at least one layer of {[cls.__name__ for cls in MASKED]}. "

@@ -26,7 +26,7 @@ def sparsity(mask: Mask) -> float:
     >>> sparsity({"dense/kernel": np.array([True, False, False, False])})
     0.75
     """
-    return 1.0 - kept(mask) / total(mask)
+    return (total(mask) - kept(mask)) / total(mask)
 
 
 def is_nested(inner: Mask, outer: Mask) -> bool:

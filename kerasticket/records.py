@@ -31,7 +31,7 @@ class Trained:
     """One training of one ticket on real data, as a table or a figure needs it.
 
     Attributes:
-        kind: "dense", "imp", "synthetic" or "random".
+        kind: "dense", "imp", "synthetic", "random", or "start": the ticket that a run begins with in place of dense.
         round: rounds of pruning that made the ticket.
         init_seed, data_order: seeds of the initial weights and of the SGD noise.
         sparsity: share of prunable weights pruned, in [0, 1].

@@ -13,12 +13,15 @@ import dataclasses
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
+FORMAT = "kerasticket run"
+LEFT_BEHIND = re.compile(r"\.\d+\.")  # how temporary files begin, which a kill leaves
 PACKAGES = ("kerasticket", "keras", "tensorflow", "jax", "torch", "numpy", "h5py", "tensorflow-datasets")
 
 
@@ -73,7 +76,9 @@ def environment() -> dict[str, str]:
     for package in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
-    return found | {"backend": os.environ.get("KERAS_BACKEND", "default"), "command": " ".join(sys.argv)}
+    keras = sys.modules.get("keras")
+    backend = keras.config.backend() if keras else "not imported"
+    return found | {"backend": backend, "command": " ".join(sys.argv)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,14 +106,16 @@ class Run:
                 that is no run, or cannot be written to.
         """
         folder = Path(folder)
-        config = json.loads(json.dumps(config))  # tuples become lists, as they will be read back
+        config = {"format": FORMAT} | json.loads(json.dumps(config))  # tuples become lists, as they are read back
         known = folder / "config.json"
+        check_writable(folder)
+        _check_ours(folder, known)
         if force and known.exists():
-            shutil.rmtree(folder)
+            doomed = folder.with_name(f".{os.getpid()}.{folder.name}")
+            folder.rename(doomed)  # at once: a run that was half deleted would be neither a run nor empty
+            shutil.rmtree(doomed)
         if known.exists():
             _check_same(read_json(known), config, free, folder)
-        elif folder.exists() and any(folder.iterdir()):
-            raise ValueError(f"Expected an empty folder or a run. Received: '{folder}', which has no config.json.")
         write_json(known, config)
         if not (folder / "environment.json").exists():
             write_json(folder / "environment.json", environment())
@@ -134,6 +141,12 @@ class Run:
     def results(self) -> list[dict]:
         """All finished trainings, in a fixed order."""
         return [read_json(path) for path in sorted(self.folder.glob("seed_*/*/round_*/order_*/result.json"))]
+
+
+def _check_ours(folder: Path, config: Path) -> None:
+    ours = config.exists() and read_json(config).get("format") == FORMAT
+    if not ours and not all(LEFT_BEHIND.match(path.name) for path in folder.iterdir()):
+        raise ValueError(f"Expected an empty folder or a run of kerasticket. Received: '{folder}', which is no run.")
 
 
 def _check_same(old: dict, new: dict, free: tuple[str, ...], folder: Path) -> None:

@@ -17,7 +17,7 @@ from kerasticket import masking, masks, optimizer_state
 from kerasticket.masks import Mask
 from kerasticket.params import Params, differing, mismatch
 from kerasticket.runs import atomic, environment
-from kerasticket.variables import SEED_STATE, raw_params
+from kerasticket.variables import SEED_STATE, raw_params, require_names
 
 FORMAT = 1
 
@@ -51,8 +51,12 @@ class Ticket:
         Args:
             model: a masked model.
             rewind_epoch, optimizer: epochs behind its weights and `optimizer_state.get_state`; default: none, fresh.
+
+        Raises:
+            ValueError: no layer is masked, or layers have no name of their own.
         """
         masking.require_masked(model)
+        require_names(model)
         mask = masking.get_mask(model)
         removed = {path: np.zeros(array.shape, np.uint16) for path, array in mask.items()}
         params = masking.get_params(model)
@@ -93,6 +97,9 @@ class Ticket:
             params, optimizer: the rewind point to start from, default the one of this ticket.
             round: number of the round, default the next one.
         """
+        wrong = mismatch(mask, self.mask, "the mask") or _not_boolean(mask)
+        if wrong:
+            raise ValueError(f"Expected a mask like the ticket's own. {wrong}")
         if not masks.is_nested(mask, self.mask):
             raise ValueError("Expected a mask nested in the ticket's: a pruned weight does not come back.")
         number = self.round + 1 if round is None else round
@@ -111,27 +118,26 @@ class Ticket:
             ValueError: the ticket is another model's; nothing has been changed then.
         """
         self._check_fits(model)
+        state = self._optimizer_state(model)
+        if state:
+            optimizer_state.check(model, state)
         masking.set_mask(model, self.mask)
         masking.set_params(model, self.params)
-        if getattr(model, "optimizer", None) is None:
-            return
-        if self.optimizer:
-            optimizer_state.build(model)
-            optimizer_state.set_state(model, self.optimizer)
-        elif model.optimizer.built:
-            optimizer_state.set_state(model, optimizer_state.fresh_state(model))
+        if state:
+            optimizer_state.set_state(model, state)
 
     def verify(self, model: keras.Model) -> None:
         """Raises ValueError unless the model is this ticket to the bit.
 
         That is: masks equal, pruned weights exactly zero in the variables themselves, all other weights,
-        statistics and seed states equal, and the optimizer (if built) at the rewind point.
+        statistics and seed states equal, and the optimizer of a compiled model at the rewind point, its
+        learning rate apart, which is a setting. Call it on the backend that is to train.
         """
         self._check_fits(model)
         problems = [f"mask of '{path}'" for path in differing(masking.get_mask(model), self.mask)]
         problems += [f"weights of '{path}'" for path in differing(raw_params(model), self.params)]
-        if getattr(model, "optimizer", None) is not None and model.optimizer.built:
-            expected = self.optimizer or optimizer_state.fresh_state(model)
+        expected = self._optimizer_state(model)
+        if expected:
             problems += [f"optimizer's '{key}'" for key in differing(optimizer_state.get_state(model), expected)]
         if problems:
             raise ValueError(
@@ -181,21 +187,32 @@ class Ticket:
                 arrays = dict(np.load(io.BytesIO(archive.read("ticket.npz")), allow_pickle=False))
             if header["format"] != FORMAT:
                 raise ValueError(f"format {header['format']}, this version reads {FORMAT}")
-            model = keras.saving.load_model(path, compile=False)
+            return cls._from_file(keras.saving.load_model(path, compile=False), header, arrays)
         except Exception as error:
             raise ValueError(
                 f"Expected a ticket that Ticket.save wrote. Received: '{path}' ({type(error).__name__}: {error}). "
                 "It is absent, damaged, or an ordinary file; make it again."
             ) from error
-        return cls(
-            masking.get_params(model) | _with_prefix(arrays, "seed|"),
-            masking.get_mask(model),
-            _with_prefix(arrays, "removed_in|"),
-            _architecture(model),
-            _with_prefix(arrays, "optimizer|"),
-            header["rewind_epoch"],
-            tuple(header["stages"]),
-        )
+
+    @classmethod
+    def _from_file(cls, model: keras.Model, header: dict, arrays: dict[str, np.ndarray]) -> "Ticket":
+        params, mask = masking.get_params(model), masking.get_mask(model)
+        seeds, removed = _with_prefix(arrays, "seed|"), _with_prefix(arrays, "removed_in|")
+        wrong = mismatch(seeds, {path: array for path, array in params.items() if path.endswith(SEED_STATE)}, "it")
+        wrong = wrong or mismatch(removed, mask, "its record of removals")
+        if wrong:
+            raise ValueError(wrong)
+        slots, rewind_epoch = _with_prefix(arrays, "optimizer|"), int(header["rewind_epoch"])
+        return cls(params | seeds, mask, removed, _architecture(model), slots, rewind_epoch, tuple(header["stages"]))
+
+    def _optimizer_state(self, model: keras.Model) -> Params:
+        """What the optimizer of the model must hold; empty if it has none, or a fresh one that is not built."""
+        if getattr(model, "optimizer", None) is None:
+            return {}
+        if self.optimizer:
+            optimizer_state.build(model)
+            return self.optimizer
+        return optimizer_state.fresh_state(model) if model.optimizer.built else {}
 
     def _header(self) -> dict:
         versions = environment()
@@ -223,6 +240,12 @@ def _architecture(model: keras.Model) -> str | None:
         return json.dumps(config)
     except (NotImplementedError, TypeError):
         return None  # a subclassed model without a config of its own
+
+
+def _not_boolean(mask: Mask) -> str | None:
+    return next(
+        (f"It has dtype {a.dtype}, not bool, at '{path}'." for path, a in mask.items() if a.dtype != bool), None
+    )
 
 
 def _zeroed(params: Params, mask: Mask) -> Params:

@@ -11,7 +11,7 @@ import keras
 from kerasticket.data import Augmentation, pipeline, seek
 from kerasticket.data.pipeline import Data
 from kerasticket.optimizers import SGD, paper_schedule
-from kerasticket.runs import atomic
+from kerasticket.runs import atomic, check_writable
 
 FIELDS = ("epoch", "passes", "loss", "accuracy")
 
@@ -55,6 +55,9 @@ class Recipe:
                 f"`epochs` must be a multiple of `passes_per_epoch`. "
                 f"Received: epochs={self.epochs}, passes_per_epoch={self.passes_per_epoch}"
             )
+        if not isinstance(self.augmentation, Augmentation | None):
+            raise ValueError(f"`augmentation` must be an Augmentation or None. Received: {self.augmentation!r}")
+        self._optimizer(steps_per_pass=1)  # refuses rates, momentum and milestones out of range
 
     @property
     def keras_epochs(self) -> int:
@@ -74,14 +77,17 @@ class Recipe:
     def compile(self, model: keras.Model, dataset) -> None:
         """Compiles the model for this recipe; the schedule counts the steps of `dataset`, made by `pipeline`."""
         steps = int(dataset.cardinality()) // self.passes_per_epoch
-        schedule = paper_schedule(
-            self.learning_rate, self.epochs, steps, milestones=self.milestones, factor=self.factor
-        )
         model.compile(
-            optimizer=SGD(schedule, momentum=self.momentum, l2=self.l2),
+            optimizer=self._optimizer(steps),
             loss=keras.losses.CategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
         )
+
+    def _optimizer(self, steps_per_pass: int) -> SGD:
+        schedule = paper_schedule(
+            self.learning_rate, self.epochs, steps_per_pass, milestones=self.milestones, factor=self.factor
+        )
+        return SGD(schedule, momentum=self.momentum, l2=self.l2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +114,7 @@ def train(
     recipe: Recipe,
     *,
     data_order: int = 0,
+    round: int = 0,
     first_epoch: int = 0,
     csv: str | Path | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -123,25 +130,31 @@ def train(
             a second, so many short trainings should share it.
         data_order: seed of order, augmentation and CutMix; that of the pipeline if `data` is one. The initial
             weights have their own.
+        round: of iterative pruning; each round has its own orders, drawn from (data order, round, epoch).
         first_epoch: Keras epoch to start at, for a ticket that was rewound to `ticket.rewind_epoch`.
         csv: file for the metrics of each epoch.
 
     Raises:
-        FloatingPointError: the loss is not finite; the epoch is named.
+        ValueError: no epoch is left to train, or the CSV's folder cannot be written to.
+        FloatingPointError: the loss is not finite; round and epoch are named.
     """
+    if not 0 <= first_epoch < recipe.keras_epochs:
+        raise ValueError(f"Expected first_epoch in 0..{recipe.keras_epochs - 1}. Received: {first_epoch}.")
+    if csv is not None:
+        check_writable(Path(csv).parent)
     dataset = recipe.pipeline(data, data_order) if isinstance(data, Data) else data
     if not getattr(model, "compiled", False):
         recipe.compile(model, dataset)
-    log = _Log(recipe.passes_per_epoch)
+    log = EpochLog(recipe)
     model.fit(
         dataset,
         initial_epoch=first_epoch,
         epochs=recipe.keras_epochs,
         verbose=0,
         shuffle=False,
-        callbacks=[log, *callbacks],
+        callbacks=[_Guide(round), log, *callbacks],
     )
-    history = History(tuple(log.rows))
+    history = log.take()
     if csv is not None:
         history.save(csv)
     return history
@@ -155,29 +168,54 @@ def evaluate(model: keras.Model, data, *, batch_size: int = 256) -> dict[str, fl
         data: an `ImageSet` or `DistilledSet`, or a pipeline of one (`shuffle=False`, no augmentation).
 
     Returns:
-        {"loss": mean cross-entropy without penalties, "accuracy": share in [0, 1]}.
+        {"loss": mean cross-entropy plus the penalties of the model's own layers (ours have none), "accuracy":
+        share in [0, 1]}.
     """
     dataset = pipeline(data, batch_size=batch_size, shuffle=False) if isinstance(data, Data) else data
     metrics = model.evaluate(dataset, verbose=0, return_dict=True)
     return {"loss": float(metrics["loss"]), "accuracy": float(metrics["accuracy"])}
 
 
-class _Log(keras.callbacks.Callback):
-    """Positions the pipelines, keeps the metrics, stops at a loss that is not finite."""
+class _Guide(keras.callbacks.Callback):
+    """Positions the pipelines at each epoch of one round, and stops at a loss that is not finite."""
 
-    def __init__(self, passes: int):
+    def __init__(self, round: int):
         super().__init__()
-        self.passes = passes
-        self.rows: list[dict[str, float]] = []
+        self.round = round
 
     def on_epoch_begin(self, epoch, logs=None):
-        seek(round=0, epoch=epoch)
+        seek(round=self.round, epoch=epoch)
 
     def on_epoch_end(self, epoch, logs=None):
-        row = {"epoch": epoch + 1, "passes": (epoch + 1) * self.passes}
-        self.rows.append(row | {name: float((logs or {}).get(name, math.nan)) for name in ("loss", "accuracy")})
-        if not math.isfinite(self.rows[-1]["loss"]):
+        loss = float((logs or {}).get("loss", math.nan))
+        if not math.isfinite(loss):
             raise FloatingPointError(
-                f"The loss is {self.rows[-1]['loss']} after epoch {epoch + 1} of {self.params['epochs']}. "
+                f"The loss is {loss} after epoch {epoch + 1} of {self.params['epochs']} of round {self.round}. "
                 "Lower the learning rate, or look for broken images."
             )
+
+
+class EpochLog(keras.callbacks.Callback):
+    """Keeps the metrics of each epoch of one training, or of one round after the other."""
+
+    def __init__(self, recipe: Recipe):
+        super().__init__()
+        self.recipe = recipe
+        self.metrics: list[dict[str, float]] = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.metrics.append({name: float((logs or {}).get(name, math.nan)) for name in ("loss", "accuracy")})
+
+    def take(self) -> History:
+        """The history of the training that ends now; the next one starts empty.
+
+        The last epoch is the recipe's last, whatever epoch the training began at.
+        """
+        before = self.recipe.keras_epochs - len(self.metrics)
+        epochs = range(before + 1, self.recipe.keras_epochs + 1)
+        rows = [
+            {"epoch": epoch, "passes": epoch * self.recipe.passes_per_epoch} | metrics
+            for epoch, metrics in zip(epochs, self.metrics, strict=True)
+        ]
+        self.metrics = []
+        return History(tuple(rows))

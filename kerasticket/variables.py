@@ -5,6 +5,7 @@ A path is the names of the layers from the model down, then the variable's own n
 carry a process-wide counter in theirs, a clone can lose a prefix, an unnamed layer is numbered anew.
 """
 
+import itertools
 import re
 
 import keras
@@ -48,12 +49,24 @@ def is_mask(layer: keras.Layer, variable: keras.Variable) -> bool:
     return isinstance(layer, Masked) and variable is layer.mask
 
 
-def automatic_names(model: keras.Layer) -> list[str]:
-    """Layers with variables whose name was (as it seems) chosen by Keras, and so changes from build to build."""
-    owners = {id(layer): layer for layer, _ in _walk(model).values()}
-    containers = [layer for layer in _sublayers(model) if _sublayers(layer) and layer.variables]
-    named = [*owners.values(), *containers]
-    return [layer.name for layer in named if layer is not model and _is_automatic(layer)]
+def require_names(model: keras.Layer) -> None:
+    """Raises ValueError if a layer with variables has, as it seems, a name that Keras chose.
+
+    Asked of the layers of models only: no user can name the cell inside an LSTM, and its path needs no number.
+    """
+    unnamed = [layer.name for layer in _members(model) if layer.variables and _is_automatic(layer)]
+    if unnamed:
+        raise ValueError(
+            f"Expected every layer to have a name of its own. Received automatic names, or such as look like them: "
+            f"{unnamed}. Keras numbers them anew on every build, so a mask or ticket would not fit the next one. "
+            "Pass name=... to each layer, e.g. 'hidden_1'."
+        )
+
+
+def _members(model: keras.Layer) -> list[keras.Layer]:
+    """The layers of a model and of the models in it."""
+    below = [_members(layer) for layer in _sublayers(model) if isinstance(layer, keras.Model)]
+    return [*_sublayers(model), *itertools.chain.from_iterable(below)]
 
 
 def _is_automatic(layer: keras.Layer) -> bool:
@@ -72,11 +85,23 @@ def _walk(model: keras.Layer) -> dict[str, tuple[keras.Layer, keras.Variable]]:
             if id(variable) not in below | seen:
                 _add(found, prefix + variable.name, layer, variable)
                 seen.add(id(variable))
-        for sublayer in sublayers:
-            visit(sublayer, f"{prefix}{sublayer.name}/")
+        for name, sublayer in zip(_names(layer, sublayers), sublayers, strict=True):
+            visit(sublayer, f"{prefix}{name}/")
 
     visit(model, "")
     return found
+
+
+def _names(parent: keras.Layer, layers: list[keras.Layer]) -> list[str]:
+    """The layers' names; those that Keras has numbered inside another layer are numbered within it instead."""
+    if isinstance(parent, keras.Model):
+        return [layer.name for layer in layers]
+    names: list[str] = []
+    for layer in layers:
+        name = re.sub(r"_\d+$", "", layer.name) if _is_automatic(layer) else layer.name
+        taken = sum(other == name or re.fullmatch(rf"{re.escape(name)}_\d+", other) is not None for other in names)
+        names.append(f"{name}_{taken}" if taken and _is_automatic(layer) else name)
+    return names
 
 
 def _own_variables(layer: keras.Layer) -> list[keras.Variable]:

@@ -48,7 +48,7 @@ class Config:
     width: int = 32
     """Filters of the ConvNet-3 that matches."""
     augmentation: str = "digits"
-    """digits (no mirror, no cutout, no CutMix) or cifar."""
+    """Of the networks' training: digits (no mirror, no CutMix; no cutout in matching either) or paper-cifar."""
     seed: int = 0
     nets: int = 5
     """Fresh networks per measured accuracy."""
@@ -71,7 +71,7 @@ PRESETS = {
         learning_rate=0.05,
         real_batch=32,
         net_images=256,
-        augmentation="cifar",
+        augmentation="paper-cifar",
         nets=3,
         test_epochs=100,
     ),
@@ -86,7 +86,12 @@ def parse(arguments: list[str]) -> Config:
     first.add_argument("--preset", default="digits", choices=PRESETS)
     known, rest = first.parse_known_args(arguments)
     heading = f"{__doc__}\nPresets (--preset NAME, default digits): {', '.join(PRESETS)}.\n"
-    return tyro.cli(Config, default=PRESETS[known.preset], args=rest, description=heading)
+    config = tyro.cli(Config, default=PRESETS[known.preset], args=rest, description=heading)
+    if config.augmentation not in ("digits", "paper-cifar"):
+        raise ValueError(f"Expected --augmentation digits or paper-cifar. Received: '{config.augmentation}'.")
+    if config.nets < 2:
+        raise ValueError(f"Expected --nets of at least 2, for mean and std. Received: {config.nets}.")
+    return config
 
 
 def main(config: Config, command: str) -> None:
@@ -98,13 +103,14 @@ def main(config: Config, command: str) -> None:
     check_writable(path.parent)
     train = kt.data.load(config.dataset, "train", data_dir=config.data_dir)
     test = kt.data.load(config.dataset, "test", data_dir=config.data_dir)
+    test_recipe(config)  # refuses bad values before the work
     started = time.perf_counter()
     distilled = distil(config, train)
     minutes = (time.perf_counter() - started) / 60
-    accuracy = measure(config, train, test, distilled)
     settings = distilled.settings | {"minutes": round(minutes, 1), "cores": os.cpu_count()}
-    distilled = dataclasses.replace(distilled, settings=settings, accuracy=accuracy, command=command)
-    distilled.save(path)
+    distilled = dataclasses.replace(distilled, settings=settings, command=command)
+    distilled.save(path)  # the work is safe; the measured accuracies follow
+    dataclasses.replace(distilled, accuracy=measure(config, train, test, distilled)).save(path)
     from kerasticket import figures
 
     with atomic(path.with_suffix(".png")) as temporary:
@@ -116,7 +122,6 @@ def method(config: Config):
     """The distillation method that a configuration describes."""
     import kerasticket as kt
 
-    digits = config.augmentation == "digits"
     without_cutout = kt.data.Augmentation(colour=True, one_of=("crop",), siamese=True)
     return kt.distillation.GradientMatching(
         factor=config.factor,
@@ -127,8 +132,8 @@ def method(config: Config):
         distance=config.distance,
         real_batch=config.real_batch,
         net_images=config.net_images,
-        matching=without_cutout if digits else kt.data.MATCHING,
-        training=kt.data.DIGITS if digits else kt.data.PAPER_CIFAR,
+        matching=without_cutout if config.augmentation == "digits" else kt.data.MATCHING,
+        training=kt.data.RECIPES[config.augmentation],
         width=config.width,
     )
 
@@ -147,16 +152,22 @@ def distil(config: Config, train):
         )
 
 
+def test_recipe(config: Config):
+    """The training of the networks that measure a set."""
+    import kerasticket as kt
+
+    return kt.training.Recipe(
+        epochs=config.test_epochs,
+        learning_rate=config.test_learning_rate,
+        augmentation=kt.data.RECIPES[config.augmentation],
+        passes_per_epoch=config.test_epochs,
+    )
+
+
 def measure(config: Config, train, test, distilled) -> dict[str, dict]:
     """Accuracy of fresh networks trained on the set, on IDC's starting images, and on random real images."""
     import kerasticket as kt
 
-    recipe = kt.training.Recipe(
-        epochs=config.test_epochs,
-        learning_rate=config.test_learning_rate,
-        augmentation=kt.data.DIGITS if config.augmentation == "digits" else kt.data.PAPER_CIFAR,
-        passes_per_epoch=config.test_epochs,
-    )
     sets = {
         "distilled": distilled,
         "mix": method(config).start(train, config.ipc, config.seed),
@@ -170,7 +181,7 @@ def measure(config: Config, train, test, distilled) -> dict[str, dict]:
             build=lambda seed: kt.models.convnet(
                 train.input_shape, train.num_classes, width=config.test_width, seed=seed
             ),
-            recipe=recipe,
+            recipe=test_recipe(config),
             seeds=range(config.nets),
         )
         print(f"{name:12} {accuracy}", flush=True)

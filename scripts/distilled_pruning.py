@@ -27,7 +27,7 @@ def main(config: Config) -> None:
         for seed in config.init_seeds:
             experiment.find_tickets(seed)
             experiment.train_tickets(seed)
-    write_report(experiment.run, f"{config.dataset}, {config.model}, {len(config.init_seeds)} initialisations")
+    write_report(experiment.run, f"{config.dataset}, {config.model}")
     print(f"\n{time.perf_counter() - started:.0f} s; everything lies in {Path(config.out).resolve()}")
 
 

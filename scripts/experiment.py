@@ -1,7 +1,8 @@
 """The experiment of `distilled_pruning.py`: find tickets of each kind, train them on real data, keep every result."""
 
 import dataclasses
-import math
+import hashlib
+import inspect
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from kerasticket.records import Round, Trained
 from kerasticket.runs import write_json
 from kerasticket.tickets import Ticket
 
-# What may differ between two calls without touching results that are finished.
+# What may differ between two calls: none of it changes a result that is finished.
 FREE = ("out", "data_dir", "force", "init_seeds", "data_orders", "rounds", "kinds", "train_rounds", "keep_trained")
 Images = kt.data.ImageSet | kt.data.StreamedImages
 STEPS_PER_EPOCH = 500
@@ -33,7 +34,7 @@ class Experiment:
     run: kt.Run
     train: Images
     test: Images
-    distilled: kt.data.DistilledSet
+    distilled: kt.data.DistilledSet | None
     start: Ticket | None
     progress: Progress
     models: dict[str, keras.Model] = dataclasses.field(default_factory=dict)
@@ -44,39 +45,70 @@ class Experiment:
         _check(config)
         train = _load(config, "train", config.images_per_class)
         test = _load(config, "test", None)
-        distilled = kt.data.DistilledSet.load(config.distilled)
-        distilled.check_matches(train)
+        distilled = _load_distilled(config, train) if "synthetic" in config.kinds else None
         start = Ticket.load(config.start) if config.start else None
         experiment = cls(config, kt.Run(Path(config.out)), train, test, distilled, start, Progress())
         experiment.check()
-        settings = dataclasses.asdict(config) | {"search_order": config.data_orders[0]}
-        kt.Run.open(config.out, settings, free=FREE, force=config.force)
+        kt.Run.open(config.out, dataclasses.asdict(config) | experiment.identity(), free=FREE, force=config.force)
         return experiment
 
     def check(self) -> None:
-        """Builds all that a search is made of, so that bad settings are refused before the run exists."""
-        for kind in SEARCHED:
-            options = {"rounds": self.config.rounds, "epochs_per_round": self.recipe(kind).keras_epochs}
-            kt.callbacks.IterativeMagnitudePruning(**options, **self._pruning(kind))
+        """Builds all that the run is made of, so that bad settings are refused before its folder exists."""
+        config = self.config
+        if config.rounds <= self.first_round:
+            raise ValueError(f"Expected --rounds above the {self.first_round} of --start. Received: {config.rounds}.")
+        outside = set(config.train_rounds or ()) - set(range(self.first_round + 1, config.rounds + 1))
+        if outside:
+            raise ValueError(
+                f"Expected --train-rounds within {self.first_round + 1}..{config.rounds}. Received: {sorted(outside)}."
+            )
+        for kind in self._searched():
+            options = {"rounds": config.rounds, "epochs_per_round": self.recipe(kind).keras_epochs}
+            kt.callbacks.IterativeMagnitudePruning(**options, **self._pruning(kind), start=self.start)
+        for kind in {"imp", *self._searched()}:
+            for data_order in config.data_orders:
+                self.pipeline(kind, data_order)
             if self.start:
                 self.start.apply(self.model(kind))
+        self.pipeline("test", 0)
+
+    def identity(self) -> dict:
+        """What decides the results beside the flags: contents of the files that they name, and the backend."""
+        distilled = [self.distilled.images, self.distilled.labels] if self.distilled else []
+        start = [*self.start.params.values(), *self.start.mask.values()] if self.start else []
+        return {
+            "search_order": self.config.data_orders[0],
+            "backend": keras.config.backend(),
+            "distilled_sha256": _digest(distilled),
+            "start_sha256": _digest(start),
+        }
+
+    @property
+    def first_round(self) -> int:
+        """Rounds of pruning behind the ticket that everything starts from."""
+        return self.start.round if self.start else 0
+
+    @property
+    def origin(self) -> tuple[str, int]:
+        """(kind, round) of the network that everything starts from."""
+        return ("start" if self.start else "dense", self.first_round)
 
     def announce(self) -> None:
         """Says what will be done, and how much work it is."""
         config = self.config
-        print(
-            f"{config.dataset}: {len(self.train):,} real training images, {len(self.test):,} test images; "
-            f"{len(self.distilled.images)} distilled images ({self.distilled.decoded_count} decoded) "
-            f"from {config.distilled}"
-        )
+        print(f"{config.dataset}: {len(self.train):,} real training images, {len(self.test):,} test images")
+        if self.distilled:
+            decoded = self.distilled.decoded_count
+            print(f"{config.distilled}: {len(self.distilled.images)} distilled images ({decoded} decoded)")
         print(f"{config.model}: {kt.summary(self.model('imp')).prunable:,} prunable weights\n")
         self.progress.total = sum(self._work(seed) for seed in config.init_seeds)
 
     def find_tickets(self, seed: int) -> None:
         """All searches of one initialisation, and the random masks beside them."""
-        if not self.run.ticket(seed, "dense", 0).exists():
-            self.start_ticket(seed).save(self.run.ticket(seed, "dense", 0))
-        for kind in (kind for kind in SEARCHED if kind in self.config.kinds):
+        origin = self.run.ticket(seed, *self.origin)
+        if not origin.exists():
+            self.start_ticket(seed).save(origin)
+        for kind in self._searched():
             self._search(seed, kind)
         if "random" in self.config.kinds:
             self._random_tickets(seed)
@@ -84,14 +116,13 @@ class Experiment:
     def train_tickets(self, seed: int) -> None:
         """Trains each ticket on the real data once per data order."""
         for data_order in self.config.data_orders:
-            self._train(seed, "dense", 0, data_order)
+            self._train(seed, *self.origin, data_order)
             for kind in self.config.kinds:
                 for index in self.train_rounds():
                     self._train(seed, kind, index, data_order)
 
     def train_rounds(self) -> list[int]:
-        first = self.start.round if self.start else 0
-        every = range(first + 1, self.config.rounds + 1)
+        every = range(self.first_round + 1, self.config.rounds + 1)
         return [index for index in every if self.config.train_rounds is None or index in self.config.train_rounds]
 
     def recipe(self, kind: str) -> kt.training.Recipe:
@@ -100,7 +131,8 @@ class Experiment:
         distilled = kind == "synthetic"
         epochs = config.distilled_epochs if distilled else config.epochs
         rewind_epoch = 0 if distilled else config.rewind_epoch
-        passes = _passes_per_epoch(epochs, rewind_epoch, self._images(kind) / config.batch_size)
+        rewinds = rewind_epoch or (self.start and self.start.rewind_epoch)  # the ticket then counts passes
+        passes = 1 if rewinds else _passes_per_epoch(epochs, self._images(kind) / config.batch_size)
         return kt.training.Recipe(
             epochs=epochs,
             batch_size=config.batch_size,
@@ -136,58 +168,57 @@ class Experiment:
         return self.start or Ticket.dense(self._new_model(seed))
 
     def _new_model(self, seed: int) -> keras.Model:
-        width = {} if self.config.width is None else {"width": self.config.width}
         builder = kt.models.MODELS[self.config.model]
+        has_width = self.config.width is not None and "width" in inspect.signature(builder).parameters
+        width = {"width": self.config.width} if has_width else {}
         return kt.masked(builder(self.train.input_shape, self.train.num_classes, seed=seed, **width))
+
+    def _searched(self) -> list[str]:
+        return [kind for kind in SEARCHED if kind in self.config.kinds]
 
     def _data(self, kind: str):
         return self.distilled if kind == "synthetic" else self.train
 
     def _images(self, kind: str) -> int:
-        return self.distilled.decoded_count if kind == "synthetic" else len(self.train)
+        return self.distilled.decoded_count if kind == "synthetic" and self.distilled else len(self.train)
 
     def _search(self, seed: int, kind: str) -> None:
         """Finds the tickets of one kind; the rounds of IMP are trainings on real data, and are kept as such."""
         config, recipe = self.config, self.recipe(kind)
+        log = kt.training.EpochLog(recipe)
 
         def on_round_end(record: Round, trained: Params) -> None:
             self.progress.line(_line(seed, kind, record.index, record.sparsity, record.evaluation, record.seconds))
-            if kind == "imp" and record.index == 0:
-                self._keep(seed, "dense", self.start_ticket(seed), config.data_orders[0], record, trained)
-            elif kind == "imp":
-                ticket = Ticket.load(self.run.ticket(seed, kind, record.index))
-                self._keep(seed, kind, ticket, config.data_orders[0], record, trained)
+            history, data_order = log.take(), config.data_orders[0]
+            history.save(self.run.round(seed, kind, record.index) / "history.csv")
+            of = self.origin if record.index == self.first_round else (kind, record.index)
+            if kind == "imp" and not self.run.result(seed, *of, data_order).exists():
+                self._keep(seed, of[0], Ticket.load(self.run.ticket(seed, *of)), data_order, record, trained, history)
 
         Search(self.run, kind, seed, config.rounds).iterate(
             self.model(kind),
             self.start_ticket(seed),
             self.pipeline(kind, config.data_orders[0]),
             recipe.keras_epochs,
-            callbacks=[self._bar(kind, f"seed {seed}  {kind}")],
+            callbacks=[self._bar(kind, f"seed {seed}  {kind}"), log],
             on_round_end=on_round_end,
             evaluate=self.evaluate,
             seed=seed,
             **self._pruning(kind),
         )
 
-    def _rewind_epoch(self, kind: str) -> int:
-        """In Keras epochs; synthetic tickets are always rewound to initialisation."""
-        return self.config.rewind_epoch // self.recipe(kind).passes_per_epoch if kind == "imp" else 0
-
     def _pruning(self, kind: str) -> dict:
         config = self.config
         return {
             "fraction": config.fraction,
-            "rewind_epoch": self._rewind_epoch(kind),
+            "rewind_epoch": config.rewind_epoch if kind == "imp" else 0,  # synthetic: always to initialisation
             "rewind_scope": config.rewind_scope,
             "scope": config.scope,
             "criterion": config.criterion,
         }
 
     def _random_tickets(self, seed: int) -> None:
-        like = next((kind for kind in SEARCHED if kind in self.config.kinds), None)
-        if like is None:
-            raise ValueError("Random masks need the sparsities of a search. Add imp or synthetic to --kinds.")
+        like = self._searched()[0]
         for index in self.train_rounds():
             path = self.run.ticket(seed, "random", index)
             if not path.exists():
@@ -202,24 +233,37 @@ class Experiment:
         ticket = Ticket.load(self.run.ticket(seed, kind, index))
         ticket.apply(model)
         started = time.perf_counter()
-        history = kt.training.train(
-            model,
-            self.pipeline("imp", data_order),
-            recipe,
-            first_epoch=ticket.rewind_epoch,
-            csv=self.run.order(seed, kind, index, data_order) / "history.csv",
-            callbacks=[self._bar("imp", f"seed {seed}  {kind}  round {index}")],
-        )
+        try:
+            history = kt.training.train(
+                model,
+                self.pipeline("imp", data_order),
+                recipe,
+                # As in the search, so that a longer search later finds the same result.
+                round=index if kind in ("imp", "start") else 0,
+                first_epoch=ticket.rewind_epoch,
+                callbacks=[self._bar("imp", f"seed {seed}  {kind}  round {index}")],
+            )
+        except FloatingPointError as error:
+            raise FloatingPointError(f"The {kind} ticket of round {index}, seed {seed}: {error}") from error
         seconds = time.perf_counter() - started
         evaluation = self.evaluate(model)
         self.progress.line(_line(seed, f"{kind} ticket", index, ticket.sparsity, evaluation, seconds))
         loss, kept, total = history.final["loss"], ticket.kept, ticket.total
         accuracy = history.final["accuracy"]
         record = Round(index, ticket.sparsity, kept, total, loss, accuracy, seconds, evaluation)
-        self._keep(seed, kind, ticket, data_order, record, kt.get_params(model))
+        self._keep(seed, kind, ticket, data_order, record, kt.get_params(model), history)
 
-    def _keep(self, seed: int, kind: str, ticket: Ticket, data_order: int, record: Round, trained: Params) -> None:
-        """Writes the trained network, then the result; the result's presence says that both are whole."""
+    def _keep(
+        self,
+        seed: int,
+        kind: str,
+        ticket: Ticket,
+        data_order: int,
+        record: Round,
+        trained: Params,
+        history: kt.training.History,
+    ) -> None:
+        """Writes history, trained network, then the result; the result's presence says that all are whole."""
         stored, decoded = self._images_used(kind, record.index)
         result = Trained(
             kind=kind,
@@ -235,21 +279,25 @@ class Experiment:
             seconds=record.seconds,
         )
         if self.config.keep_trained:
-            path = self.run.order(seed, kind, record.index, data_order) / "trained.keras"
-            ticket.save_trained(path, trained)
+            ticket.save_trained(self.run.order(seed, kind, record.index, data_order) / "trained.keras", trained)
+        history.save(self.run.order(seed, kind, record.index, data_order) / "history.csv")
         write_json(self.run.result(seed, kind, record.index, data_order), dataclasses.asdict(result))
 
     def _images_used(self, kind: str, rounds: int) -> tuple[int, int]:
-        """Images that finding a ticket has used: stored x epochs x rounds, and the same after decoding."""
+        """Images that finding a ticket has used: stored x epochs x rounds, and the same after decoding.
+
+        Of searches that begin with --start, without what that ticket has used.
+        """
         if kind not in SEARCHED:
             return 0, 0
-        config = self.config
-        first = self.start.round if self.start else 0
+        config, trainings = self.config, rounds - self.first_round
         if kind == "synthetic":
-            stored = len(self.distilled.images) * config.distilled_epochs * (rounds - first)
+            assert self.distilled is not None
+            stored = len(self.distilled.images) * config.distilled_epochs * trainings
             return stored, stored * self.distilled.factor**2
-        saved = config.rewind_epoch * max(rounds - first - 1, 0)
-        images = len(self.train) * (config.epochs * (rounds - first) - saved)
+        before = self.start.rewind_epoch if self.start else 0
+        saved = before + config.rewind_epoch * (trainings - 1) if trainings else 0
+        images = len(self.train) * (config.epochs * trainings - saved)
         return images, images
 
     def _bar(self, kind: str, name: str) -> EpochProgress:
@@ -263,17 +311,16 @@ class Experiment:
     def _work(self, seed: int) -> int:
         """Images still to be seen for one initialisation."""
         config, work = self.config, 0
-        first = self.start.round if self.start else 0
-        for kind in (kind for kind in SEARCHED if kind in config.kinds):
+        for kind in self._searched():
             latest = Search(self.run, kind, seed, config.rounds).latest()
-            work += (config.rounds - (latest.round if latest else first)) * self._cost(kind)
+            work += (config.rounds - (latest.round if latest else self.first_round)) * self._cost(kind)
         for data_order in config.data_orders:
-            tickets = [("dense", 0), *((kind, index) for kind in config.kinds for index in self.train_rounds())]
+            tickets = [self.origin, *((kind, index) for kind in config.kinds for index in self.train_rounds())]
             for kind, index in tickets:
                 found_on_the_way = (
                     "imp" in config.kinds
                     and data_order == config.data_orders[0]
-                    and kind in ("dense", "imp")
+                    and kind in (self.origin[0], "imp")
                     and index < config.rounds
                 )
                 if not found_on_the_way and not self.run.result(seed, kind, index, data_order).exists():
@@ -298,10 +345,26 @@ def _line(seed: int, kind: str, index: int, sparsity: float, evaluation: dict[st
     )
 
 
-def _passes_per_epoch(epochs: int, rewind_epoch: int, steps: float) -> int:
+def _load_distilled(config: Config, train: Images) -> kt.data.DistilledSet:
+    if not Path(config.distilled).exists():
+        preset = {"cifar10": " --preset cifar10-quick", "digits": ""}.get(config.dataset, "")
+        raise ValueError(
+            f"Expected a distilled set (HDF5). Received: --distilled '{config.distilled}': no such file. Make one, "
+            f"e.g. python scripts/distill_dataset.py{preset} --dataset {config.dataset} --out {config.distilled}"
+        )
+    distilled = kt.data.DistilledSet.load(config.distilled)
+    distilled.check_matches(train)
+    return distilled
+
+
+def _digest(arrays: list) -> str | None:
+    """SHA-256 of the arrays' bytes; None if there are none."""
+    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest() if arrays else None
+
+
+def _passes_per_epoch(epochs: int, steps: float) -> int:
     """Passes that make one Keras epoch: enough for 500 steps, so that what Keras does between epochs is no cost."""
-    common = math.gcd(epochs, rewind_epoch)  # the rewind point lies between two Keras epochs
-    divisors = [number for number in range(1, common + 1) if common % number == 0]
+    divisors = [number for number in range(1, epochs + 1) if epochs % number == 0]
     return next((number for number in divisors if number * steps >= STEPS_PER_EPOCH), divisors[-1])
 
 
@@ -310,15 +373,19 @@ def _check(config: Config) -> None:
     for name, known in (("model", kt.models.MODELS), ("augmentation", AUGMENTATIONS)):
         if getattr(config, name) not in known:
             raise ValueError(f"Expected --{name} among {sorted(known)}. Received: '{getattr(config, name)}'.")
+    for name in ("epochs", "distilled_epochs", "batch_size"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"Expected --{name.replace('_', '-')} of at least 1. Received: {getattr(config, name)}.")
     unknown = set(config.kinds) - {*SEARCHED, "random"}
-    if unknown or not config.kinds:
-        raise ValueError(f"Expected --kinds among imp, synthetic, random. Received: {config.kinds}.")
-    if not (config.init_seeds and config.data_orders):
-        raise ValueError("Expected at least one of --init-seeds and one of --data-orders.")
+    if unknown or not set(config.kinds) & set(SEARCHED):
+        raise ValueError(
+            f"Expected --kinds among imp, synthetic, random, one of the first two at least, whose sparsities random "
+            f"masks share. Received: {config.kinds}."
+        )
+    if not (config.init_seeds and config.data_orders) or min(config.init_seeds + config.data_orders) < 0:
+        raise ValueError(
+            f"Expected at least one of --init-seeds and one of --data-orders, none negative. "
+            f"Received: {config.init_seeds} and {config.data_orders}."
+        )
     if config.start and len(config.init_seeds) > 1:
         raise ValueError("A --start ticket has its own initial weights: pass one --init-seeds as its label.")
-    if not Path(config.distilled).exists():
-        raise ValueError(
-            f"Expected a distilled set (HDF5). Received: --distilled '{config.distilled}': no such file. Make one, "
-            f"e.g. python scripts/distill_dataset.py --dataset {config.dataset} --out {config.distilled}"
-        )

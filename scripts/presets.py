@@ -43,11 +43,12 @@ class Config:
     scope: str = "global"
     criterion: str = "magnitude"
     start: str | None = None
-    """Ticket file to start all searches from (the paper's syn8, then IMP); takes one init seed."""
+    """Ticket file to start everything from (the paper's syn8, then IMP); takes one init seed. Random masks are then
+    drawn within it, and images used count from there."""
     kinds: tuple[str, ...] = ("imp", "synthetic", "random")
     """Kinds of subnetwork to find and compare."""
     train_rounds: tuple[int, ...] | None = None
-    """Rounds whose tickets are trained on real data; default: all. The dense network always is."""
+    """Rounds whose tickets are trained on real data; default: all. The network at the start always is."""
     epochs: int = 12
     """Passes over the real data per training."""
     distilled_epochs: int = 40
@@ -72,7 +73,6 @@ _CIFAR = Config(
     width=128,
     init_seeds=(0, 1, 2, 3),
     data_orders=(1, 2),
-    rounds=20,
     epochs=300,
     distilled_epochs=1000,
     learning_rate=0.01,
@@ -103,9 +103,10 @@ CONFIGS: dict[str, Config] = {
         dataset="imagenette",
         distilled="runs/distilled/imagenette_ipc10.h5",
         out="runs/imagenette",
-        model="resnet10",
+        model="resnet10_imagenet",
         width=None,
-        image_size=64,
+        image_size=128,
+        distilled_epochs=1500,
         augmentation="paper-imagenet",
     ),
 }

@@ -9,6 +9,7 @@ from rich.table import Table
 from kerasticket import figures
 from kerasticket.runs import Run, atomic
 
+ORIGINS = ("dense", "start")
 KINDS = ("synthetic", "imp", "random")
 LIMIT = 0.005  # half a point of accuracy below dense still counts as a lottery ticket
 
@@ -16,6 +17,8 @@ LIMIT = 0.005  # half a point of accuracy below dense still counts as a lottery 
 def write_report(run: Run, title: str) -> None:
     """Prints the table and the lottery-ticket limits; writes results.csv, figure.png and figure.pdf."""
     rows = run.results()
+    seeds = len({row["init_seed"] for row in rows})
+    title = f"{title}, {seeds} initialisation{'s' if seeds > 1 else ''}"
     write_csv(rows, run.folder / "results.csv")
     figure = figures.performance(rows, title)
     for ending in ("png", "pdf"):
@@ -41,13 +44,14 @@ def table(rows: list[dict], title: str) -> Table:
         drawn.add_column(heading, justify="right")
     for heading in ("synthetic: stored", "decoded", "imp: images used"):
         drawn.add_column(heading, justify="right")
-    drawn.add_row("dense", "0.00%", *[_cell(rows, "dense", 0)] * len(KINDS), "0", "0", "0")
+    for row in {row["kind"]: row for row in rows if row["kind"] in ORIGINS}.values():
+        kind, index = row["kind"], row["round"]
+        drawn.add_row(kind, f"{row['sparsity']:.2%}", *[_cell(rows, kind, index)] * len(KINDS), "0", "0", "0")
     for index in sorted({row["round"] for row in rows if row["kind"] in KINDS}):
         group = [row for row in rows if row["round"] == index]
-        used = {row["kind"]: (row["stored"], row["decoded"]) for row in group}
-        stored, decoded = used.get("synthetic", (0, 0))
+        used = {row["kind"]: (f"{row['stored']:,}", f"{row['decoded']:,}") for row in group}
         cells = [_cell(rows, kind, index) for kind in KINDS]
-        images = [f"{stored:,}", f"{decoded:,}", f"{used.get('imp', (0, 0))[0]:,}"]
+        images = [*used.get("synthetic", ("-", "-")), used.get("imp", "-")[0]]
         drawn.add_row(str(index), f"{group[0]['sparsity']:.2%}", *cells, *images)
     return drawn
 

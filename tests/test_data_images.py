@@ -1,5 +1,7 @@
 """Real images: the embedded digits, TensorFlow Datasets where present, folders, and every refusal."""
 
+import os
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -135,6 +137,18 @@ def test_every_data_set_has_constants_for_its_channels():
 
 
 @pytest.mark.usefixtures("real_cifar10")
+def test_images_of_a_subset_keep_their_labels(real_cifar10):
+    import tensorflow_datasets as tfds
+
+    subset = load("cifar10", "test", images_per_class=100)
+    first = tfds.as_numpy(tfds.load("cifar10", split="test[:1500]", data_dir=os.environ["TFDS_DATA_DIR"]))
+    label_of = {example["image"].tobytes(): int(example["label"]) for example in first}
+    pairs = zip(subset.images, subset.labels, strict=True)
+    found = [(label_of[image.tobytes()], label) for image, label in pairs if image.tobytes() in label_of]
+    assert len(found) > 50
+    assert all(expected == label for expected, label in found)
+
+
 def test_cifar10_is_decoded_only_as_far_as_asked():
     images = load("cifar10", "test", images_per_class=50, seed=1)
     assert images.source == "cifar10:3.0.2/test, 50 per class, seed 1"

@@ -69,8 +69,78 @@ def test_the_gradient_in_the_images_equals_finite_differences(digits, distance):
     assert np.sum(gradient * direction) == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_step_is_sgd_with_momentum_on_the_gradient_of_the_right_class(digits, monkeypatch):
+    """Two steps of two classes by hand; the other classes coast on their momentum."""
+    method = dataclasses.replace(SMALL, learning_rate=0.1, momentum=0.5)
+    start = method.start(digits, 1, 0).images
+    matcher = _Matcher(method, digits, start.copy(), 1, 0)
+    real_of, gradients = [], []
+
+    def step(images, kept, weights, real, one_hot, parameters):
+        real_of.append((int(np.argmax(one_hot)), real))
+        gradients.append(np.full(images.shape, len(gradients) + 1.0, "float32"))
+        return ops.convert_to_tensor(0.0), ops.convert_to_tensor(gradients[-1])
+
+    monkeypatch.setattr(matcher, "step", step)
+    rng = np.random.default_rng(0)
+    matcher._match(3, rng)
+    matcher._match(4, rng)
+    velocity_3, velocity_4 = 0.5 * gradients[0], gradients[1]
+    np.testing.assert_allclose(matcher.images[3], (start[3] - 0.1 * gradients[0] - 0.1 * velocity_3)[0], rtol=1e-6)
+    np.testing.assert_allclose(matcher.images[4], (start[4] - 0.1 * velocity_4)[0], rtol=1e-6)
+    np.testing.assert_array_equal(matcher.images[5], start[5])
+    for label, real in real_of:
+        own = digits.images[digits.labels == label] / np.float32(255)
+        assert all(any((image == candidate).all() for candidate in own) for image in real)
+
+
+def test_matching_brings_the_gradients_nearer(digits):
+    """On one network that stays as it is, the matching loss falls."""
+    method = dataclasses.replace(SMALL, learning_rate=1e-3, networks=1, iterations=12, real_batch=10)
+    matcher = _Matcher(method, digits, method.start(digits, 1, 0).images.copy(), 1, 0)
+    losses = [np.mean([matcher._match(label, np.random.default_rng(label)) for label in range(10)]) for _ in range(12)]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_networks_are_trained_between_the_steps(digits):
+    matcher = _Matcher(SMALL, digits, SMALL.start(digits, 1, 0).images.copy(), 1, 0)
+    before = kt.get_params(matcher.network)
+    matcher._train_network()
+    assert any((before[path] != after).any() for path, after in kt.get_params(matcher.network).items())
+
+
+def test_training_beside_it_does_not_change_a_set(digits):
+    alone = SMALL.distill(digits, ipc=1, seed=5)
+    disturbed = SMALL.distill(digits, ipc=1, seed=5, progress=lambda *state: kt.data.seek(7, 3))
+    np.testing.assert_array_equal(alone.images, disturbed.images)
+
+
+def test_networks_with_statistics_or_without_convolutions_are_refused(digits):
+    for model in ("resnet10", "lenet_300_100"):
+        with pytest.raises(ValueError, match="convolutions and without moving statistics"):
+            dataclasses.replace(SMALL, model=model).distill(digits, ipc=1, seed=0)
+
+
+def test_evaluate_trains_one_network_per_seed(digits):
+    def build(seed):
+        return kt.models.convnet((16, 16, 1), 10, width=4, seed=seed)
+
+    recipe = kt.training.Recipe(4, learning_rate=0.05)
+    data = kt.data.random_real(digits, 5)
+    together = kt.distillation.evaluate(data, digits, build=build, recipe=recipe, seeds=(1, 2))
+    apart = []
+    for seed in (1, 2):
+        model = build(seed)
+        kt.training.train(model, data, recipe, data_order=seed)
+        apart.append(kt.training.evaluate(model, digits)["accuracy"])
+    assert together.accuracies == pytest.approx(apart, abs=1e-6)
+    assert apart[0] != apart[1]
+
+
 def test_bad_settings_are_refused(digits):
     for options, message in (
+        ({"net_images": 8}, "net_images of at least one net_batch"),
+        ({"learning_rate": -1.0}, "learning_rate > 0"),
         ({"distance": "l3"}, "distance among"),
         ({"initialisation": "mixed"}, "initialisation among"),
         ({"model": "vit"}, "model among"),

@@ -58,6 +58,24 @@ def test_a_run_leaves_every_result(whole_run):
     for name in ("results.csv", "figure.png", "figure.pdf", "environment.json"):
         assert (whole_run / name).stat().st_size > 100
     assert all(0 <= row["accuracy"] <= 1 for row in rows)
+    for row in rows:
+        history = run.order(row["init_seed"], row["kind"], row["round"], 1) / "history.csv"
+        assert [line.split(",")[1] for line in history.read_text().splitlines()] == ["passes", "2"]
+
+
+def test_only_imp_needs_no_distilled_set(tmp_path):
+    distilled_pruning.main(small(tmp_path, kinds=("imp",), distilled="absent.h5", rounds=1, init_seeds=(0,)))
+    assert len(kt.Run(tmp_path).results()) == 2
+
+
+def test_a_distilled_set_that_has_changed_is_another_configuration(tmp_path):
+    images = kt.data.DistilledSet.load(SMALL.distilled)
+    images.save(tmp_path / "set.h5")
+    config = small(tmp_path / "run", distilled=str(tmp_path / "set.h5"), kinds=("synthetic",), init_seeds=(0,))
+    distilled_pruning.main(dataclasses.replace(config, rounds=1))
+    dataclasses.replace(images, images=images.images[:, ::-1].copy()).save(tmp_path / "set.h5")
+    with pytest.raises(ValueError, match="distilled_sha256"):
+        distilled_pruning.main(config)
 
 
 def test_tickets_share_the_initialisation_and_the_sparsities(whole_run):
@@ -105,6 +123,9 @@ def test_a_finished_run_is_not_redone_and_a_longer_one_goes_on(whole_run, tmp_pa
     for path, ticket in ours.items():
         assert not differing(ticket.mask, theirs[path].mask)
         assert not differing(ticket.params, theirs[path].params)
+    whole = {(row["kind"], row["round"], row["init_seed"]): row for row in kt.Run(whole_run).results()}
+    for row in kt.Run(shorter).results():
+        assert row["accuracy"] == whole[row["kind"], row["round"], row["init_seed"]]["accuracy"]
 
 
 def test_another_configuration_is_refused(whole_run):
@@ -119,6 +140,10 @@ def test_imp_from_a_synthetic_ticket_rewound_to_an_epoch(whole_run, tmp_path):
     last = kt.Ticket.load(kt.Run(tmp_path / "syn2-imp").ticket(0, "imp", 4))
     assert [(stage["name"], stage["last_round"]) for stage in last.stages] == [("synthetic", 2), ("imp", 4)]
     assert last.rewind_epoch == 1
+    rows = {(row["kind"], row["round"]): row for row in kt.Run(tmp_path / "syn2-imp").results()}
+    assert set(rows) == {("start", 2), ("imp", 3), ("imp", 4)}
+    assert rows["start", 2]["sparsity"] == pytest.approx(0.36, abs=0.01)
+    assert (rows["imp", 3]["stored"], rows["imp", 4]["stored"]) == (2 * 100, 2 * 100 + 100)  # k = 1 of 2 epochs
 
 
 @pytest.mark.parametrize(
@@ -135,13 +160,18 @@ def test_imp_from_a_synthetic_ticket_rewound_to_an_epoch(whole_run, tmp_path):
         ({"fraction": 1.5}, r"\(0, 1\)"),
         ({"rewind_epoch": 2}, "rewind_epoch"),
         ({"rounds": 0}, "rounds"),
+        ({"train_rounds": (2, 4)}, r"--train-rounds within 1\.\.3.*4"),
+        ({"data_orders": (1, -1)}, "none negative"),
+        ({"epochs": 0}, "--epochs of at least 1"),
+        ({"learning_rate": -1.0}, "learning_rate > 0"),
+        ({"kinds": ("random",)}, "one of the first two"),
         ({"out": "/proc/nowhere"}, "folder that can be written to"),
     ],
 )
 def test_bad_input_is_refused_before_any_training(changes, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         distilled_pruning.main(dataclasses.replace(small(tmp_path / "run"), **changes))
-    assert not list(tmp_path.glob("run/seed_*/imp"))
+    assert not list(tmp_path.glob("run/*"))
 
 
 def test_presets_and_flags():

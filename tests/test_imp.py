@@ -226,6 +226,8 @@ def test_one_trace_serves_all_rounds():
         ({"scope": "blocks"}, "global.*layer.*blocks"),
         ({"criterion": "magnitud"}, "magnitude.*random.*magnitud"),
         ({"until_sparsity": 1.0}, "until_sparsity"),
+        ({"seed": -1}, "`seed`"),
+        ({"start": "syn8.keras"}, "must be a Ticket"),
     ],
 )
 def test_bad_arguments_are_refused_at_once(options, message):
@@ -262,4 +264,88 @@ def test_a_loss_that_is_not_finite_names_round_and_epoch():
     x, y = nets.batch(model)
     x[3] = np.nan
     with pytest.raises(FloatingPointError, match="after epoch [12] of round 0"):
+        model.fit(x, y, epochs=imp.total_epochs, callbacks=[imp], verbose=0)
+
+
+def test_a_lowered_learning_rate_is_put_back_at_each_round():
+    model = kt.masked(nets.mlp())
+    imp = kt.callbacks.IterativeMagnitudePruning(rounds=2, epochs_per_round=2)
+    nets.compile_for_test(model, keras.optimizers.SGD(0.1))
+    seen = []
+
+    class Lower(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            seen.append(float(self.model.optimizer.learning_rate))
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.optimizer.learning_rate = 0.05
+
+    x, y = nets.batch(model)
+    model.fit(x, y, epochs=imp.total_epochs, callbacks=[Lower(), imp], shuffle=False, verbose=0)
+    assert seen == pytest.approx([0.1, 0.05, 0.1, 0.05])
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.1)
+
+
+def test_a_sparsity_that_is_reached_exactly_ends_the_search():
+    inputs = keras.Input((10,), name="features")
+    model = kt.masked(keras.Model(inputs, keras.layers.Dense(10, name="layer")(inputs), name="hundred"))
+    model.compile("sgd", "mse")
+    imp = kt.callbacks.IterativeMagnitudePruning(rounds=5, fraction=0.2, epochs_per_round=1, until_sparsity=0.2)
+    model.fit(np.ones((4, 10)), np.ones((4, 10)), epochs=imp.total_epochs, callbacks=[imp], verbose=0)
+    assert [ticket.sparsity for ticket in imp.tickets] == [0, 0.2]
+
+
+def test_slots_of_weights_whose_names_look_alike_are_kept_apart():
+    block = keras.Sequential(
+        [keras.Input((6,)), keras.layers.Dense(6, name="conv"), keras.layers.Dense(6, name="block_conv")], name="block"
+    )
+    inputs = keras.Input((6,), name="features")
+    model = kt.masked(keras.Model(inputs, keras.layers.Dense(5, name="classifier")(block(inputs)), name="alike"))
+    imp = search(model, rounds=1, fraction=0.5, epochs_per_round=3, rewind_epoch=1)
+    imp.tickets[1].verify(model)
+    x, y = nets.batch(model)
+    model.fit(x, y, epochs=1, verbose=0)
+    assert all(not raw_params(model)[path][~mask].any() for path, mask in imp.tickets[1].mask.items())
+
+
+def test_rounds_draw_data_orders_of_their_own():
+    digits = kt.data.load("digits", images_per_class=2)
+    model = kt.masked(kt.models.lenet_300_100((16, 16, 1), 10, seed=0))
+    nets.compile_for_test(model, kt.optimizers.SGD(0.01))
+    batches = kt.data.pipeline(digits, batch_size=20, seed=1)
+    places, take = [], batches.kerasticket_stream.position.take
+
+    def watched():
+        places.append(tuple(take()))
+        return np.array(places[-1], np.int64)
+
+    batches.kerasticket_stream.position.take = watched
+    imp = kt.callbacks.IterativeMagnitudePruning(rounds=3, epochs_per_round=2)
+    model.fit(batches, epochs=imp.total_epochs, callbacks=[imp], shuffle=False, verbose=0)
+    assert places == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)]
+
+
+def test_a_fit_that_ends_early_says_that_the_model_is_no_ticket():
+    model = kt.masked(nets.mlp())
+    imp = kt.callbacks.IterativeMagnitudePruning(rounds=2, epochs_per_round=3)
+    nets.compile_for_test(model, keras.optimizers.SGD(0.1))
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = epoch == 3
+
+    x, y = nets.batch(model)
+    with pytest.warns(UserWarning, match="after 1 of 2 rounds"):
+        model.fit(x, y, epochs=imp.total_epochs, callbacks=[Stop(), imp], verbose=0)
+
+
+def test_a_fit_that_begins_late_or_averages_weights_is_refused():
+    model = kt.masked(nets.mlp())
+    imp = kt.callbacks.IterativeMagnitudePruning(rounds=2, epochs_per_round=2)
+    x, y = nets.batch(model)
+    nets.compile_for_test(model, keras.optimizers.SGD(0.1))
+    with pytest.raises(ValueError, match="initial_epoch=0"):
+        model.fit(x, y, initial_epoch=1, epochs=imp.total_epochs, callbacks=[imp], verbose=0)
+    nets.compile_for_test(model, keras.optimizers.Adam(use_ema=True))
+    with pytest.raises(ValueError, match="use_ema"):
         model.fit(x, y, epochs=imp.total_epochs, callbacks=[imp], verbose=0)

@@ -242,3 +242,61 @@ np.savez(folder + "/there.npz", **params, **{{"mask|" + path: array for path, ar
         assert same_bits(there["mask|" + path], array), path
     ticket.apply(model)
     np.testing.assert_allclose(model.predict(x, verbose=0), there["y"], atol=1e-4, rtol=1e-4)
+
+
+def test_adapted_normalisation_keeps_its_outputs():
+    inputs = keras.Input((6,), name="features")
+    norm = layers.Normalization(name="norm")
+    x = np.random.default_rng(0).normal(3, 2, (64, 6)).astype("float32")
+    norm.adapt(x)
+    model = keras.Model(inputs, layers.Dense(5, name="classifier")(norm(inputs)), name="adapted")
+    expected = model.predict(x, verbose=0)
+    masked = kt.masked(model)
+    np.testing.assert_array_equal(masked.predict(x, verbose=0), expected)
+    np.testing.assert_array_equal(kt.strip(masked).predict(x, verbose=0), expected)
+
+
+def test_copies_of_a_compiled_network_are_not_compiled(tmp_path):
+    model = nets.mlp()
+    model.compile(kt.optimizers.SGD(0.1), "mse")
+    masked = kt.masked(model)
+    masked.compile(kt.optimizers.SGD(0.1), "mse")
+    masked.fit(*nets.batch(masked), verbose=0)
+    plain = kt.strip(masked)
+    assert not masked.optimizer.built or not plain.compiled
+    assert not kt.masked(model).compiled
+    plain.save(tmp_path / "plain.keras")
+    code = f"import keras; keras.saving.load_model({str(tmp_path / 'plain.keras')!r})"
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": ""})
+
+
+def test_layers_inside_other_layers_alone_are_refused():
+    inputs = keras.Input((3, 6), name="inputs")
+    hidden = layers.TimeDistributed(layers.Dense(4, name="inner"), name="over_time")
+    with pytest.raises(ValueError, match="only inside other layers"):
+        kt.masked(keras.Model(inputs, hidden(inputs), name="wrapped"))
+
+
+def test_what_keras_numbers_inside_a_layer_has_the_same_path_on_every_build():
+    def build():
+        inputs = keras.Input((4, 6), name="inputs")
+        x = layers.MultiHeadAttention(2, 3, dropout=0.1, name="attention")(inputs, inputs)
+        x = layers.Bidirectional(layers.GRU(3, name="gru"), name="both")(x)
+        return keras.Model(inputs, layers.Dense(5, name="classifier")(x), name="sequence")
+
+    with pytest.warns(UserWarning, match="no mask and stay dense"):
+        first, second = kt.masked(build()), kt.masked(build())
+    assert list(kt.get_params(first)) == list(kt.get_params(second))
+
+
+def test_low_rank_adaptation_is_refused():
+    with pytest.raises(ValueError, match="without LoRA"):
+        kt.layers.MaskedDense(5, lora_rank=2, name="layer").build((None, 6))
+
+
+def test_the_summary_counts_frozen_kernels_and_no_seed_states():
+    model = kt.masked(nets.small_convnet())
+    assert [line.layer for line in kt.summary(model).layers] == ["conv", "norm", "classifier"]
+    model.trainable = False
+    assert kt.summary(model).prunable == kt.summary(model).trainable
+    assert "sparsity 0.00%" in str(kt.summary(model))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+import kerasticket as kt
 from kerasticket.models import MODELS, checks, convnet
 from kerasticket.models.initializers import SeededInitializer, glorot_normal
 
@@ -203,7 +204,7 @@ def test_resnet_initialisation(name):
 
 def test_lenet_initialisation():
     """Kernels are N(0, 2 / (fan_in + fan_out)), biases 0."""
-    layer = MODELS["lenet_300_100"](seed=0).get_layer("dense_1")
+    layer = MODELS["lenet_300_100"](seed=0).get_layer("hidden_1")
     assert ops.convert_to_numpy(layer.kernel).std() == pytest.approx(math.sqrt(2 / (784 + 300)), rel=0.02)
     assert np.all(ops.convert_to_numpy(layer.bias) == 0)
 
@@ -346,3 +347,10 @@ def test_equals_the_torch_net(name):
         expected = twin(torch.from_numpy(x.transpose(0, 3, 1, 2)).contiguous()).numpy()
     np.testing.assert_allclose(ops.convert_to_numpy(model(x)), expected, atol=1e-4)
     assert np.abs(expected).max() > 0.1
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_can_be_masked_and_made_a_ticket(name):
+    model = kt.masked(small(name))
+    assert set(kt.get_mask(model)) == {path for path in kt.get_params(model) if path.endswith("/kernel")}
+    kt.Ticket.dense(model).verify(model)

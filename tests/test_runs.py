@@ -43,7 +43,7 @@ def test_another_configuration_is_refused_with_the_fields(tmp_path):
 def test_free_fields_may_change(tmp_path):
     Run.open(tmp_path / "run", {"rounds": 3}, free=("rounds",))
     Run.open(tmp_path / "run", {"rounds": 5}, free=("rounds",))
-    assert read_json(tmp_path / "run" / "config.json") == {"rounds": 5}
+    assert read_json(tmp_path / "run" / "config.json")["rounds"] == 5
 
 
 def test_force_starts_again_but_never_deletes_a_folder_that_is_no_run(tmp_path):
@@ -53,7 +53,7 @@ def test_force_starts_again_but_never_deletes_a_folder_that_is_no_run(tmp_path):
     assert not (run.folder / "ticket").exists()
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "precious").touch()
-    with pytest.raises(ValueError, match="no config.json"):
+    with pytest.raises(ValueError, match="which is no run"):
         Run.open(tmp_path / "home", {"rounds": 3}, force=True)
     assert (tmp_path / "home" / "precious").exists()
 
@@ -75,3 +75,25 @@ def test_results_come_in_a_fixed_order(tmp_path):
     for seed, index in ((1, 2), (0, 10), (0, 2)):
         write_json(run.result(seed, "imp", index, 1), {"seed": seed, "round": index})
     assert [(row["seed"], row["round"]) for row in run.results()] == [(0, 2), (0, 10), (1, 2)]
+
+
+def test_what_a_kill_leaves_behind_does_not_lock_the_folder(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / ".4711.config.json").write_text("half")
+    (folder / ".4711.probe").touch()
+    Run.open(folder, {"rounds": 3})
+    Run.open(folder, {"rounds": 3})
+
+
+def test_a_file_in_the_place_of_a_run_is_refused(tmp_path):
+    (tmp_path / "run").touch()
+    with pytest.raises(ValueError, match="folder that can be written to"):
+        Run.open(tmp_path / "run", {})
+
+
+def test_force_keeps_what_another_program_has_configured(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(ValueError, match="which is no run"):
+        Run.open(tmp_path, {}, force=True)
+    assert (tmp_path / "config.json").exists()

@@ -1,6 +1,8 @@
 """Tickets: exact through files, refused by other models, verified to the bit."""
 
 import dataclasses
+import io
+import json
 import zipfile
 
 import keras
@@ -159,7 +161,7 @@ def test_another_model_is_refused_untouched():
 def test_another_optimizer_is_refused_for_warm_slots():
     ticket, _ = warm_ticket(optimizer=keras.optimizers.Adam)
     model = nets.compile_for_test(kt.masked(nets.small_convnet()), keras.optimizers.Lion())
-    with pytest.raises(ValueError, match="state of an optimizer like Lion"):
+    with pytest.raises(ValueError, match="like the model.s Lion"):
         ticket.apply(model)
 
 
@@ -192,3 +194,80 @@ def test_another_ending_is_refused(tmp_path):
     ticket, _ = warm_ticket()
     with pytest.raises(ValueError, match=r"ends in \.keras"):
         ticket.save(tmp_path / "ticket.h5")
+
+
+def test_a_refused_optimizer_leaves_the_model_untouched():
+    ticket, _ = warm_ticket()
+    model = nets.compile_for_test(kt.masked(nets.small_convnet()), keras.optimizers.Lion())
+    before = kt.get_params(model)
+    with pytest.raises(ValueError, match="Lion"):
+        ticket.apply(model)
+    assert not differing(before, kt.get_params(model))
+    assert kt.sparsity(model) == 0
+
+
+def test_verify_sees_that_a_model_was_compiled_after_the_ticket_was_applied():
+    ticket, _ = warm_ticket()
+    model = kt.masked(nets.small_convnet())
+    ticket.apply(model)
+    ticket.verify(model)
+    nets.compile_for_test(model, keras.optimizers.Adam())
+    with pytest.raises(ValueError, match="optimizer's 'iteration'"):
+        ticket.verify(model)
+
+
+def test_counters_have_the_dtype_that_every_backend_shares():
+    ticket, _ = warm_ticket()
+    assert ticket.optimizer["iteration"].dtype == np.int64
+
+
+def test_warm_slots_in_bfloat16_survive_a_file(tmp_path):
+    previous = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("bfloat16")
+    try:
+        ticket, model = warm_ticket(nets.mlp)
+    finally:
+        keras.config.set_dtype_policy(previous)
+    ticket.save(tmp_path / "ticket.keras")
+    loaded = kt.Ticket.load(tmp_path / "ticket.keras")
+    loaded.apply(model)
+    loaded.verify(model)
+    ticket.verify(model)
+
+
+def test_a_mask_of_another_kind_is_refused():
+    ticket, _ = warm_ticket(nets.mlp)
+    mask = ticket.mask
+    for wrong, message in (
+        ({path: array[:1] for path, array in mask.items()}, "has shape"),
+        ({path: array.astype(int) for path, array in mask.items()}, "not bool"),
+        ({"other/kernel": mask["hidden/kernel"]}, "paths"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ticket.pruned(wrong, STAGE)
+
+
+@pytest.mark.parametrize("lost", ["rewind_epoch", "stages", "removed_in|conv/kernel", "seed|drop/seed_generator_state"])
+def test_incomplete_files_are_refused(lost, tmp_path):
+    ticket, _ = warm_ticket()
+    ticket.save(tmp_path / "whole.keras")
+    with zipfile.ZipFile(tmp_path / "whole.keras") as old, zipfile.ZipFile(tmp_path / "bad.keras", "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name == "ticket.json":
+                content = json.dumps({k: v for k, v in json.loads(content).items() if k != lost}).encode()
+            elif name == "ticket.npz":
+                arrays = dict(np.load(io.BytesIO(content)))
+                arrays.pop(lost, None)
+                buffer = io.BytesIO()
+                np.savez(buffer, **arrays)
+                content = buffer.getvalue()
+            new.writestr(name, content)
+    with pytest.raises(ValueError, match="Expected a ticket that Ticket.save wrote"):
+        kt.Ticket.load(tmp_path / "bad.keras")
+
+
+def test_unnamed_layers_are_refused():
+    model = keras.Sequential([keras.Input((6,)), kt.layers.MaskedDense(5)])
+    with pytest.raises(ValueError, match="automatic names"):
+        kt.Ticket.dense(model)

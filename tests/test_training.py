@@ -100,6 +100,11 @@ def test_rounds_draw_orders_of_their_own_and_a_resumed_search_the_same(digits):
         ({"epochs": 0}, "at least 1 for `epochs`"),
         ({"batch_size": 2.5}, "`batch_size`"),
         ({"epochs": 10, "passes_per_epoch": 3}, "multiple of `passes_per_epoch`"),
+        ({"learning_rate": -0.1}, "learning_rate > 0"),
+        ({"momentum": 1.0}, "momentum in"),
+        ({"l2": -1.0}, "l2 >= 0"),
+        ({"milestones": (0.5, 1.5)}, "milestones in"),
+        ({"augmentation": "dsa"}, "must be an Augmentation"),
     ],
 )
 def test_bad_recipes_are_refused(options, message):
@@ -110,3 +115,37 @@ def test_bad_recipes_are_refused(options, message):
 def test_a_loss_that_is_not_finite_names_the_epoch(digits):
     with pytest.raises(FloatingPointError, match="after epoch 1 of 2|not finite"):
         train(network(), digits[0], Recipe(epochs=2, learning_rate=1e30))
+
+
+def test_a_ticket_trains_as_in_its_round_of_the_search(digits):
+    model, trained = network(), []
+    pipeline = RECIPE.pipeline(digits[0], data_order=3)
+    RECIPE.compile(model, pipeline)
+    imp = kt.callbacks.IterativeMagnitudePruning(
+        rounds=3, epochs_per_round=2, on_round_end=lambda record, ticket, params: trained.append(params)
+    )
+    model.fit(pipeline, epochs=imp.total_epochs, callbacks=[imp], shuffle=False, verbose=0)
+    imp.tickets[2].apply(model)
+    train(model, pipeline, RECIPE, round=2)
+    assert not differing(kt.get_params(model), trained[2])
+    imp.tickets[2].apply(model)
+    train(model, pipeline, RECIPE, round=1)
+    assert differing(kt.get_params(model), trained[2])
+
+
+def test_the_pipeline_of_a_recipe_augments(digits):
+    plain = Recipe(epochs=4, passes_per_epoch=2)
+    first, second = (next(iter(recipe.pipeline(digits[0], 3)))[0].numpy() for recipe in (RECIPE, plain))
+    assert first.shape == second.shape
+    assert (first != second).any()
+
+
+def test_bad_arguments_are_refused_before_training(digits, tmp_path):
+    model = network()
+    before = kt.get_params(model)
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="folder that can be written to"):
+        train(model, digits[0], RECIPE, csv=tmp_path / "file" / "history.csv")
+    with pytest.raises(ValueError, match=r"first_epoch in 0\.\.1"):
+        train(model, digits[0], RECIPE, first_epoch=2)
+    assert not differing(before, kt.get_params(model))

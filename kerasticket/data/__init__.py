@@ -7,11 +7,12 @@ from kerasticket.data.folders import IMAGENET10
 from kerasticket.data.images import ImageSet
 from kerasticket.data.pipeline import pipeline, seek
 from kerasticket.data.real import DATASETS, load, load_folder
-from kerasticket.data.recipes import DIGITS, MATCHING, PAPER_CIFAR, PAPER_IMAGENET, RECIPES, Augmentation
+from kerasticket.data.recipes import DIGITS, IDC_TRAINING, MATCHING, PAPER_CIFAR, PAPER_IMAGENET, RECIPES, Augmentation
 
 __all__ = [
     "DATASETS",
     "DIGITS",
+    "IDC_TRAINING",
     "IMAGENET10",
     "MATCHING",
     "PAPER_CIFAR",

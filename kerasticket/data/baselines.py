@@ -56,6 +56,8 @@ def mix(
 
 def _class_major(image_set: ImageSet, count: int, seed: int | None) -> np.ndarray:
     """Positions of `count` images of each class, class by class; in a class, in the data's order."""
+    if not isinstance(image_set, ImageSet):
+        raise ValueError(f"Expected images in memory (an ImageSet). Received: {type(image_set).__name__}")
     labels, names = image_set.labels, image_set.class_names
     if seed is not None:
         chosen = choose_per_class(labels, names, count, seed)

@@ -15,7 +15,7 @@ from kerasticket.data.multi_formation import cell_size, decode_cells
 # What the pixel values mean: [0, 1] un-normalised; (unit - mean) / std; whitened over pixels (MTT).
 SPACES = ("unit", "normalised", "zca")
 # Images whitened back leave [0, 1] (about -.9..1.9 for MTT); bytes and normalised data lie beyond this.
-UNIT_LIMITS = (-2.0, 3.0)
+UNIT_LIMITS = (-1.0, 2.0)
 
 
 def library_versions() -> dict[str, str]:

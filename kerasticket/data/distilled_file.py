@@ -48,7 +48,7 @@ def read(path: Path, arrays: set[str], described: set[str]) -> dict[str, Any]:
             _check_format(path, file)
             values: dict[str, Any] = {name: json.loads(file.attrs[name]) for name in described}
             values |= {name: file[name][()] for name in arrays}
-    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+    except (OSError, RuntimeError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(
             f"{path} is truncated, damaged or no HDF5 file of a distilled set: {error}. Make it again."
         ) from error

@@ -48,8 +48,10 @@ def evaluate(
         seeds: one network each, its weights and its data order.
 
     Raises:
-        ValueError: `data` does not match `test` in classes, shape or space.
+        ValueError: `data` does not match `test` in classes, shape or space, or there are no seeds.
     """
+    if not seeds:
+        raise ValueError("Expected at least one seed. Received: none.")
     if isinstance(data, DistilledSet):
         data.check_matches(test)
     model = build(seeds[0])

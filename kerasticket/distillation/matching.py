@@ -6,6 +6,7 @@ the same class, along the path of networks that are trained on real data.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator
 
 import keras
@@ -13,7 +14,7 @@ import numpy as np
 from keras import ops
 
 from kerasticket import autodiff, masking, optimizer_state
-from kerasticket.data import MATCHING, PAPER_CIFAR, Augmentation, DistilledSet, ImageSet, mix, pipeline, random_real
+from kerasticket.data import IDC_TRAINING, MATCHING, Augmentation, DistilledSet, ImageSet, mix, pipeline, random_real
 from kerasticket.data.multi_formation import decode_cells
 from kerasticket.data.recipes import augment, draw
 from kerasticket.models import MODELS
@@ -75,7 +76,7 @@ class GradientMatching:
     net_momentum: float = 0.9
     net_l2: float = 5e-4
     matching: Augmentation = MATCHING
-    training: Augmentation = PAPER_CIFAR
+    training: Augmentation = IDC_TRAINING
     model: str = "convnet"
     width: int = 128
 
@@ -87,6 +88,11 @@ class GradientMatching:
         ):
             if getattr(self, name) not in known:
                 raise ValueError(f"Expected {name} among {known}. Received: {name}={getattr(self, name)!r}")
+        if not (self.learning_rate > 0 and self.net_images >= self.net_batch):
+            raise ValueError(
+                f"Expected learning_rate > 0, and net_images of at least one net_batch, so that networks train. "
+                f"Received: learning_rate={self.learning_rate}, net_images={self.net_images}, net_batch={self.net_batch}"
+            )
         for name in ("factor", "networks", "iterations", "real_batch", "decoded_batch", "net_batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"Expected {name} >= 1. Received: {name}={getattr(self, name)}")
@@ -104,7 +110,8 @@ class GradientMatching:
             progress: called after each network with (networks done, the images, mean matching loss).
 
         Raises:
-            ValueError: a class has too few images, or the factor does not fit the image size.
+            ValueError: a class has too few images, the factor does not fit the image size, or the network has no
+                convolutions or keeps statistics.
             FloatingPointError: the matching loss is not finite.
         """
         start = self.start(images, ipc, seed)
@@ -147,6 +154,11 @@ class _Matcher:
         optimizer_state.build(self.network)
         self.fresh_optimizer = optimizer_state.fresh_state(self.network)
         self.matched = [i for i, v in enumerate(self.network.trainable_variables) if len(v.shape) > 3]
+        if self.network.non_trainable_variables or not self.matched:
+            raise ValueError(
+                f"Expected a network with convolutions and without moving statistics, such as 'convnet'. "
+                f"Received: model={settings.model!r}"
+            )
         self.step = autodiff.jit(self._distance_and_gradient)
         self.batches = self._real_batches()
 
@@ -219,7 +231,10 @@ class _Matcher:
         batches = pipeline(
             self.real, batch_size=settings.net_batch, seed=self.seed, augmentation=settings.training, passes=64
         )
-        while True:
+        for epoch in itertools.count():
+            # Its own position, not `seek`: what else is trained meanwhile must not change the batches.
+            batches.kerasticket_stream.position.epoch = epoch
+            batches.kerasticket_stream.position.round = 0
             yield from batches
 
     def _fresh_network(self, index: int) -> keras.Model:

@@ -21,6 +21,8 @@ class Masked:
     _kernel: keras.Variable
 
     def build(self, input_shape):
+        if getattr(self, "lora_rank", None):
+            raise ValueError(f"Expected a layer without LoRA, which adds to pruned weights. Received: '{self.name}'.")
         super().build(input_shape)
         self.mask = self.add_weight(
             name="mask", shape=self._kernel.shape, initializer="ones", dtype="bool", trainable=False
@@ -28,10 +30,7 @@ class Masked:
 
     @property
     def kernel(self):
-        kernel = super().kernel
-        if not hasattr(self, "mask"):  # Keras reads the kernel while it builds a layer with LoRA
-            return kernel
-        kernel = ops.convert_to_tensor(kernel)  # JAX takes no Keras variables in `where`
+        kernel = ops.convert_to_tensor(super().kernel)  # JAX takes no Keras variables in `where`
         return ops.where(ops.convert_to_tensor(self.mask), kernel, ops.zeros((), kernel.dtype))
 
     def set_mask(self, mask) -> None:

@@ -40,9 +40,9 @@ def lenet_300_100(
     inputs = keras.Input(input_shape, name="image")
     x = layers.Flatten(name="flatten")(inputs)
     for index, units in enumerate((300, 100), start=1):
-        dense = f"dense_{index}"
-        initial = glorot_normal(x.shape[-1], units, seed, dense)
-        x = layers.Dense(units, kernel_initializer=initial, name=dense)(x)
+        hidden = f"hidden_{index}"
+        initial = glorot_normal(x.shape[-1], units, seed, hidden)
+        x = layers.Dense(units, kernel_initializer=initial, name=hidden)(x)
         x = layers.ReLU(name=f"relu_{index}")(x)
     initial = glorot_normal(x.shape[-1], num_classes, seed, "logits")
     logits = layers.Dense(num_classes, kernel_initializer=initial, name="logits")(x)

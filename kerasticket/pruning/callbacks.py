@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import time
+import warnings
 from collections.abc import Callable
 
 import keras
@@ -54,8 +55,8 @@ class IterativeMagnitudePruning(keras.callbacks.Callback):
         total_epochs: what to pass to `fit(epochs=...)`.
 
     Raises:
-        ValueError: any argument out of range, at once; a model without masks, an optimizer that is not
-            compiled in or a number of epochs that is not `total_epochs`, before training.
+        ValueError: any argument out of range, at once; a model without masks or with unnamed layers, an
+            optimizer with moving averages or a number of epochs that is not `total_epochs`, before training.
         FloatingPointError: the loss is not finite; round and epoch are named.
 
     >>> imp = IterativeMagnitudePruning(rounds=10, fraction=0.2, epochs_per_round=60, rewind_epoch=3)
@@ -83,6 +84,8 @@ class IterativeMagnitudePruning(keras.callbacks.Callback):
     ):
         super().__init__()
         _check(rounds, fraction, epochs_per_round, rewind_epoch, rewind_scope, until_sparsity, start)
+        if not (isinstance(seed, int) and seed >= 0):
+            raise ValueError(f"`seed` must be a whole number of at least 0. Received: {seed=}")
         self.rounds, self.fraction, self.epochs_per_round = rounds, float(fraction), epochs_per_round
         self.rewind_epoch, self.rewind_scope, self.until_sparsity = rewind_epoch, rewind_scope, until_sparsity
         self.start, self.seed, self.data = start, seed, data
@@ -118,14 +121,21 @@ class IterativeMagnitudePruning(keras.callbacks.Callback):
                 f"{self.epochs_per_round} epochs, rewound to epoch {self.rewind_epoch}. "
                 f"Received: epochs={self.params.get('epochs')}."
             )
+        if self.model.optimizer.use_ema:
+            raise ValueError("Expected an optimizer without use_ema, which replaces the weights after the last rewind.")
         optimizer_state.build(self.model)
+        self._rate = optimizer_state.get_learning_rate(self.model)
         ticket = self.start or Ticket.dense(self.model)
         ticket.apply(self.model)
         self._rewind_point = ticket if ticket.rewind_epoch == self.rewind_epoch else None
         self.tickets, self.rounds_done = [ticket], []
         self._mask, self._started = masking.get_mask(self.model), time.perf_counter()
+        self._epochs_seen = 0
 
     def on_epoch_begin(self, epoch, logs=None):
+        if epoch and not self._epochs_seen:
+            raise ValueError(f"Expected fit(initial_epoch=0); `start=` goes on from a ticket. Received: {epoch}.")
+        self._epochs_seen += 1
         round, within = self.position(epoch)
         seek(round=round, epoch=within)
 
@@ -139,9 +149,22 @@ class IterativeMagnitudePruning(keras.callbacks.Callback):
         if within + 1 == self.epochs_per_round:
             self._end_round(round, logs or {})
 
+    def on_train_end(self, logs=None):
+        done = len(self.rounds_done) == self.rounds or self._is_sparse_enough(self.tickets[-1])
+        if not done or self.position(self._epochs_seen - 1)[1] + 1 != self.epochs_per_round:
+            warnings.warn(
+                f"Training stopped after {len(self.rounds_done)} of {self.rounds} rounds, so the model is no ticket. "
+                "To go on from the last one: imp.tickets[-1].apply(model).",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    def _is_sparse_enough(self, ticket: Ticket) -> bool:
+        return self.until_sparsity is not None and ticket.sparsity >= self.until_sparsity
+
     def _remember_rewind_point(self) -> None:
         state = optimizer_state.masked_state(optimizer_state.get_state(self.model), self._mask)
-        params = masking.get_params(self.model)
+        params, self._rate = masking.get_params(self.model), optimizer_state.get_learning_rate(self.model)
         self._rewind_point = dataclasses.replace(
             self.tickets[0], params=params, optimizer=state, rewind_epoch=self.rewind_epoch
         )
@@ -156,6 +179,7 @@ class IterativeMagnitudePruning(keras.callbacks.Callback):
         pruning_started = time.perf_counter()
         ticket = self._next_ticket(round, trained)
         ticket.apply(self.model)
+        optimizer_state.set_learning_rate(self.model, self._rate)  # callbacks may have lowered it
         seconds += time.perf_counter() - pruning_started
         record = self._record(round, logs, seconds, evaluation)
         self.tickets.append(ticket)
@@ -163,7 +187,7 @@ class IterativeMagnitudePruning(keras.callbacks.Callback):
         self._mask = ticket.mask
         if self.on_round_end:
             self.on_round_end(record, ticket, trained)
-        if self.until_sparsity is not None and ticket.sparsity >= self.until_sparsity:
+        if self._is_sparse_enough(ticket):
             self.model.stop_training = True
         self._started = time.perf_counter()
 
@@ -182,7 +206,7 @@ class IterativeMagnitudePruning(keras.callbacks.Callback):
     def _record(self, round: int, logs: dict, seconds: float, evaluation: dict[str, float]) -> Round:
         kept, total = masks.kept(self._mask), masks.total(self._mask)
         accuracy = float(logs.get("accuracy", math.nan))
-        return Round(round, 1 - kept / total, kept, total, float(logs["loss"]), accuracy, seconds, evaluation)
+        return Round(round, masks.sparsity(self._mask), kept, total, float(logs["loss"]), accuracy, seconds, evaluation)
 
 
 def _diverged(what: str, round: int, epoch: int) -> FloatingPointError:
@@ -205,8 +229,10 @@ def _check(rounds, fraction, epochs_per_round, rewind_epoch, rewind_scope, until
         )
     if rewind_scope not in REWIND_SCOPES:
         raise ValueError(f"`rewind_scope` must be one of {REWIND_SCOPES}. Received: {rewind_scope=}")
-    if until_sparsity is not None and not 0 < until_sparsity < 1:
+    if until_sparsity is not None and not (isinstance(until_sparsity, (int, float)) and 0 < until_sparsity < 1):
         raise ValueError(f"`until_sparsity` is a share of all prunable weights in (0, 1). Received: {until_sparsity=}")
+    if start is not None and not isinstance(start, Ticket):
+        raise ValueError(f"`start` must be a Ticket. Received: {start!r}; a file is read by kerasticket.Ticket.load.")
     if start is not None and start.rewind_epoch > rewind_epoch:
         raise ValueError(
             f"`start` is a ticket at epoch {start.rewind_epoch}; it cannot be rewound to epoch {rewind_epoch} "
