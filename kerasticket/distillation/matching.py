@@ -90,8 +90,8 @@ class GradientMatching:
                 raise ValueError(f"Expected {name} among {known}. Received: {name}={getattr(self, name)!r}")
         if not (self.learning_rate > 0 and self.net_images >= self.net_batch):
             raise ValueError(
-                f"Expected learning_rate > 0, and net_images of at least one net_batch, so that networks train. "
-                f"Received: learning_rate={self.learning_rate}, net_images={self.net_images}, net_batch={self.net_batch}"
+                "Expected learning_rate > 0 and net_images >= net_batch. Received: "
+                f"learning_rate={self.learning_rate}, net_images={self.net_images}, net_batch={self.net_batch}"
             )
         for name in ("factor", "networks", "iterations", "real_batch", "decoded_batch", "net_batch"):
             if getattr(self, name) < 1:
