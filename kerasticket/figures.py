@@ -76,7 +76,7 @@ def _draw_data(axes, rows: list[dict]) -> None:
     axes.set_yscale("log")
     axes.set_xlabel("sparsity (% of prunable weights)")
     axes.set_ylabel("images used to find the mask")
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="upper left")
     axes.grid(axis="y", alpha=0.25)
 
 
