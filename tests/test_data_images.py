@@ -1,6 +1,8 @@
 """Real images: the embedded digits, TensorFlow Datasets where present, folders, and every refusal."""
 
 import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -137,6 +139,14 @@ def test_every_data_set_has_constants_for_its_channels():
 
 
 @pytest.mark.usefixtures("real_cifar10")
+def test_damaged_files_of_a_data_set_are_named(tmp_path):
+    version = next(path for path in Path(os.environ["TFDS_DATA_DIR"], "cifar10").iterdir() if path.name[0].isdigit())
+    broken = tmp_path / "cifar10" / version.name
+    shutil.copytree(version, broken, ignore=shutil.ignore_patterns("*train.tfrecord*"))
+    with pytest.raises(ValueError, match="damaged or missing"):
+        load("cifar10", "train", images_per_class=1, data_dir=tmp_path)
+
+
 def test_images_of_a_subset_keep_their_labels(real_cifar10):
     import tensorflow_datasets as tfds
 

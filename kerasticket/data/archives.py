@@ -85,7 +85,14 @@ class Archive:
     def labels(self) -> np.ndarray:
         """int64 (n,), without touching an image."""
         records = self._records({"label": True}).batch(4096)
-        return np.concatenate([batch["label"] for batch in records.as_numpy_iterator()]).astype(np.int64)
+        try:
+            batches = [batch["label"] for batch in records.as_numpy_iterator()]
+        except tensorflow().errors.OpError as error:
+            raise ValueError(
+                f"The files of {self.source} in {self.builder.data_dir} are damaged or missing: {error.message}. "
+                "Delete that folder, so that they are downloaded again."
+            ) from error
+        return np.concatenate(batches).astype(np.int64)
 
     def _encoded(self, chosen: np.ndarray):
         tf = tensorflow()

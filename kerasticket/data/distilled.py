@@ -85,6 +85,8 @@ class DistilledSet:
         self._check_images()
         self._check_labels()
         self._check_space()
+        if not isinstance(self.factor, int):
+            raise ValueError(f"factor must be a whole number. Received: {self.factor!r}")
         cell_size(self.images.shape[1], self.factor)
         cell_size(self.images.shape[2], self.factor)
         for name in ("zca", "settings", "seeds", "accuracy", "versions"):
