@@ -45,7 +45,7 @@ class Experiment:
         _check(config)
         train = _load(config, "train", config.images_per_class)
         test = _load(config, "test", None)
-        distilled = _load_distilled(config, train) if "synthetic" in config.kinds else None
+        distilled = _load_distilled(config, train)
         start = Ticket.load(config.start) if config.start else None
         experiment = cls(config, kt.Run(Path(config.out)), train, test, distilled, start, Progress())
         experiment.check()
@@ -97,7 +97,7 @@ class Experiment:
         """Says what will be done, and how much work it is."""
         config = self.config
         print(f"{config.dataset}: {len(self.train):,} real training images, {len(self.test):,} test images")
-        if self.distilled:
+        if self.distilled and "synthetic" in config.kinds:
             decoded = self.distilled.decoded_count
             print(f"{config.distilled}: {len(self.distilled.images)} distilled images ({decoded} decoded)")
         print(f"{config.model}: {kt.summary(self.model('imp')).prunable:,} prunable weights\n")
@@ -345,15 +345,20 @@ def _line(seed: int, kind: str, index: int, sparsity: float, evaluation: dict[st
     )
 
 
-def _load_distilled(config: Config, train: Images) -> kt.data.DistilledSet:
+def _load_distilled(config: Config, train: Images) -> kt.data.DistilledSet | None:
+    """The distilled set; it may be absent where no search uses it, but counts as part of the run if it is there."""
+    used = "synthetic" in config.kinds
     if not Path(config.distilled).exists():
+        if not used:
+            return None
         preset = {"cifar10": " --preset cifar10-quick", "digits": ""}.get(config.dataset, "")
         raise ValueError(
             f"Expected a distilled set (HDF5). Received: --distilled '{config.distilled}': no such file. Make one, "
             f"e.g. python scripts/distill_dataset.py{preset} --dataset {config.dataset} --out {config.distilled}"
         )
     distilled = kt.data.DistilledSet.load(config.distilled)
-    distilled.check_matches(train)
+    if used:
+        distilled.check_matches(train)
     return distilled
 
 

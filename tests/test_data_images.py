@@ -147,7 +147,8 @@ def test_damaged_files_of_a_data_set_are_named(tmp_path):
         load("cifar10", "train", images_per_class=1, data_dir=tmp_path)
 
 
-def test_images_of_a_subset_keep_their_labels(real_cifar10):
+@pytest.mark.usefixtures("real_cifar10")
+def test_images_of_a_subset_keep_their_labels():
     import tensorflow_datasets as tfds
 
     subset = load("cifar10", "test", images_per_class=100)
@@ -159,6 +160,7 @@ def test_images_of_a_subset_keep_their_labels(real_cifar10):
     assert all(expected == label for expected, label in found)
 
 
+@pytest.mark.usefixtures("real_cifar10")
 def test_cifar10_is_decoded_only_as_far_as_asked():
     images = load("cifar10", "test", images_per_class=50, seed=1)
     assert images.source == "cifar10:3.0.2/test, 50 per class, seed 1"

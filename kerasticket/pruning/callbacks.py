@@ -121,7 +121,7 @@ class IterativeMagnitudePruning(keras.callbacks.Callback):
                 f"{self.epochs_per_round} epochs, rewound to epoch {self.rewind_epoch}. "
                 f"Received: epochs={self.params.get('epochs')}."
             )
-        if self.model.optimizer.use_ema:
+        if getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer).use_ema:
             raise ValueError("Expected an optimizer without use_ema, which replaces the weights after the last rewind.")
         optimizer_state.build(self.model)
         self._rate = optimizer_state.get_learning_rate(self.model)
