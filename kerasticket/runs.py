@@ -2,7 +2,7 @@
 
     runs/<name>/config.json  environment.json  results.csv  figure.png
       seed_0/imp/round_04/ticket.keras
-      seed_0/imp/round_04/round.json
+      seed_0/imp/round_04/round.json            (synthetic searches: and history.csv)
       seed_0/imp/round_04/order_1/{trained.keras, history.csv, result.json}
 
 Everything is written to a temporary name and renamed, so a file that exists is whole.

@@ -131,7 +131,7 @@ class Ticket:
 
         That is: masks equal, pruned weights exactly zero in the variables themselves, all other weights,
         statistics and seed states equal, and the optimizer of a compiled model at the rewind point, its
-        learning rate apart, which is a setting. Call it on the backend that is to train.
+        learning rate apart, which is a setting.
         """
         self._check_fits(model)
         problems = [f"mask of '{path}'" for path in differing(masking.get_mask(model), self.mask)]

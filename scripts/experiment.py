@@ -190,9 +190,11 @@ class Experiment:
         def on_round_end(record: Round, trained: Params) -> None:
             self.progress.line(_line(seed, kind, record.index, record.sparsity, record.evaluation, record.seconds))
             history, data_order = log.take(), config.data_orders[0]
-            history.save(self.run.round(seed, kind, record.index) / "history.csv")
+            if kind != "imp":
+                history.save(self.run.round(seed, kind, record.index) / "history.csv")
+                return
             of = self.origin if record.index == self.first_round else (kind, record.index)
-            if kind == "imp" and not self.run.result(seed, *of, data_order).exists():
+            if not self.run.result(seed, *of, data_order).exists():
                 self._keep(seed, of[0], Ticket.load(self.run.ticket(seed, *of)), data_order, record, trained, history)
 
         Search(self.run, kind, seed, config.rounds).iterate(

@@ -59,7 +59,7 @@ class Config:
     momentum: float = 0.9
     l2: float = 5e-4
     augmentation: str = "digits"
-    """none, or a name in kerasticket.data.RECIPES: digits, paper-cifar, paper-imagenet, matching."""
+    """none, or a name in kerasticket.data.RECIPES."""
     keep_trained: bool = True
     """Keep the trained networks too (for instability analysis), not just their metrics."""
     force: bool = False

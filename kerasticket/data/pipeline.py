@@ -52,8 +52,8 @@ class Position:
         return np.array([self.round, self.epoch - 1], np.int64)
 
 
-def seek(round: int = 0, epoch: int = 0) -> None:
-    """Makes the next iteration of every live pipeline epoch `epoch` (from 0) of round `round`.
+def seek(round: int = 0, epoch: int = 0, *, only: "tf.data.Dataset | None" = None) -> None:
+    """Makes the next iteration of every live pipeline, or of one, epoch `epoch` (from 0) of round `round`.
 
     An iteration that has begun is not disturbed. Pipelines that neither shuffle nor augment give the same
     anyway.
@@ -66,7 +66,7 @@ def seek(round: int = 0, epoch: int = 0) -> None:
         >>> bool((next(iter(batches))[0].numpy() == first).all())
         True
     """
-    for position in list(Position.live):
+    for position in list(Position.live) if only is None else [only.kerasticket_stream.position]:
         position.round, position.epoch = round, epoch
 
 

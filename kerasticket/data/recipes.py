@@ -186,9 +186,8 @@ PAPER_IMAGENET = Augmentation(flip=True, random_resized_crop=(0.5, 1.0), jitter=
 # Digits as IDC trains MNIST: a mirrored digit is no digit, and CutMix blurs small ones.
 DIGITS = Augmentation(colour=True, one_of=MOVES)
 # IDC's matching set "color_crop_cutout": one draw for real and synthetic images together.
-MATCHING = Augmentation(
-    colour=True, one_of=("crop",), cutout=True, siamese=True
-)  # What IDC trains the networks with that it matches on.
+MATCHING = Augmentation(colour=True, one_of=("crop",), cutout=True, siamese=True)
+# What IDC trains the networks with that it matches on.
 IDC_TRAINING = Augmentation(colour=True, one_of=("crop",), cutmix=0.5)
 
 RECIPES = {

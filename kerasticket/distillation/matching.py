@@ -14,7 +14,17 @@ import numpy as np
 from keras import ops
 
 from kerasticket import autodiff, masking, optimizer_state
-from kerasticket.data import IDC_TRAINING, MATCHING, Augmentation, DistilledSet, ImageSet, mix, pipeline, random_real
+from kerasticket.data import (
+    IDC_TRAINING,
+    MATCHING,
+    Augmentation,
+    DistilledSet,
+    ImageSet,
+    mix,
+    pipeline,
+    random_real,
+    seek,
+)
 from kerasticket.data.multi_formation import decode_cells
 from kerasticket.data.recipes import augment, draw
 from kerasticket.models import MODELS
@@ -232,9 +242,7 @@ class _Matcher:
             self.real, batch_size=settings.net_batch, seed=self.seed, augmentation=settings.training, passes=64
         )
         for epoch in itertools.count():
-            # Its own position, not `seek`: what else is trained meanwhile must not change the batches.
-            batches.kerasticket_stream.position.epoch = epoch
-            batches.kerasticket_stream.position.round = 0
+            seek(round=0, epoch=epoch, only=batches)  # what else is trained meanwhile may have moved it
             yield from batches
 
     def _fresh_network(self, index: int) -> keras.Model:
