@@ -118,6 +118,21 @@ def test_networks_are_trained_between_the_steps(digits):
     assert any((before[path] != after).any() for path, after in kt.get_params(matcher.network).items())
 
 
+def test_the_batches_of_a_matcher_are_its_own(digits):
+    """Another training moves every pipeline; here before the first epoch and within each."""
+    streams = []
+    for disturbed in (False, True):
+        matcher = _Matcher(SMALL, digits, SMALL.start(digits, 1, 0).images.copy(), 1, 0)
+        taken = []
+        for _ in range(2 * 64 * 7 + 1):  # 100 images, 7 batches a pass, 64 passes an epoch: into the third epoch
+            if disturbed:
+                kt.data.seek(7, 3)
+            taken.append(next(matcher.batches)[0].numpy())
+        streams.append(taken)
+    assert all((alone == beside).all() for alone, beside in zip(*streams, strict=True))
+    assert (streams[0][0] != streams[0][64 * 7]).any()
+
+
 def test_networks_with_statistics_or_without_convolutions_are_refused(digits):
     for model in ("resnet10", "lenet_300_100"):
         with pytest.raises(ValueError, match="convolutions and without moving statistics"):
