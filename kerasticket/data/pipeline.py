@@ -14,7 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from threading import Lock
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -120,6 +120,9 @@ def pipeline(
     batches = _places(take, count).map(plain(batch)).apply(tf.data.experimental.assert_cardinality(count))
     options = tf.data.Options()
     options.experimental_optimization.inject_prefetch = False  # see Stream
+    # There is nothing to tune, and an iterator that is tuned waits, when it is given up, for the tuner's next
+    # turn: TensorFlow 2.21 doubles the time between turns, so a fit could take twice its time.
+    options.autotune.enabled = False
     batches = batches.with_options(options)
     batches.kerasticket_stream = stream
     return batches
@@ -251,34 +254,57 @@ def _batch_maker(data: Data, augmentation: Augmentation | None) -> Callable:
     def normalise(images):
         return (images - np.float32(data.mean)) / np.float32(data.std) if _space(data) == "unit" else images
 
+    augment = _augmenter(augmentation, normalise) if augmentation is not None else None
+
     def make(key, chosen):
         images, labels = read_images(chosen), read_labels(chosen)
-        if augmentation is None:
+        if augment is None:
             return normalise(images), labels
-        return _augmented(augmentation, normalise, key, images, labels)
+        return augment(key, images, labels)
 
     return make
 
 
-def _augmented(augmentation: Augmentation, normalise: Callable, key, images, labels):
-    xp = tensorflow_namespace()
-    parameters = recipes.draw(xp, augmentation, Draws(key), tensorflow().shape(images)[0])
-    images = normalise(recipes.augment_unit(xp, augmentation, images, parameters))
-    images = recipes.augment(xp, augmentation, images, parameters)
-    if augmentation.cutmix:
-        images, labels = recipes.cutmix(xp, augmentation, images, labels, parameters)
-    return images, labels
+def _augmenter(augmentation: Augmentation, normalise: Callable) -> Callable:
+    """A function of (key, images, labels), whose arithmetic XLA compiles to a few loops."""
+    tf, xp = tensorflow(), tensorflow_namespace()
+
+    def arithmetic(drawn, images, labels):
+        parameters = recipes.draw(xp, augmentation, replay(drawn), tf.shape(images)[0])
+        images = normalise(recipes.augment_unit(xp, augmentation, images, parameters))
+        images = recipes.augment(xp, augmentation, images, parameters)
+        if augmentation.cutmix:
+            images, labels = recipes.cutmix(xp, augmentation, images, labels, parameters)
+        return images, labels
+
+    compiled = tf.function(arithmetic, autograph=False, jit_compile=True)
+
+    def augmented(key, images, labels):
+        # Drawn outside: XLA's own generator gives other numbers than TensorFlow's. What `draw` computes with
+        # them here is not used, and removed from the graph.
+        draws = Draws(key)
+        recipes.draw(xp, augmentation, draws, tf.shape(images)[0])
+        return compiled(draws.drawn, images, labels)
+
+    return augmented
 
 
 class Draws:
-    """Uniform draws from [0, 1) that depend on a key and on how many draws came before."""
+    """Uniform draws from [0, 1) that depend on a key and on how many draws came before; they are kept."""
 
     def __init__(self, key) -> None:
-        self.key, self.drawn = key, 0
+        self.key, self.drawn = key, list[Any]()
 
     def __call__(self, *shape):
-        self.drawn += 1
-        return tensorflow().random.stateless_uniform(shape, fold_in(self.key, self.drawn), alg=GENERATOR)
+        key = fold_in(self.key, len(self.drawn) + 1)
+        self.drawn.append(tensorflow().random.stateless_uniform(shape, key, alg=GENERATOR))
+        return self.drawn[-1]
+
+
+def replay(drawn: list) -> Callable:
+    """The same draws once more, in their order."""
+    rest = iter(drawn)
+    return lambda *shape: next(rest)
 
 
 def _readers(data: Data) -> tuple[Callable, Callable]:

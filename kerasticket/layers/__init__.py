@@ -9,10 +9,11 @@ from kerasticket.layers.masked import (
     MaskedDense,
     MaskedEinsumDense,
 )
-from kerasticket.layers.normalization import InstanceNormalization
+from kerasticket.layers.normalization import BatchNormalization, InstanceNormalization
 
 __all__ = [
     "MASKED",
+    "BatchNormalization",
     "InstanceNormalization",
     "Masked",
     "MaskedConv1D",

@@ -1,10 +1,11 @@
-"""Instance normalisation whose derivatives of every order are right on every backend."""
+"""Normalisation layers that are fast, and whose derivatives of every order are right on every backend."""
 
-import math
 from typing import Any
 
 import keras
 from keras import ops
+
+from kerasticket import fused
 
 
 @keras.saving.register_keras_serializable(package="kerasticket")
@@ -35,13 +36,23 @@ class InstanceNormalization(keras.layers.Layer):
     (2, 8, 8, 3)
     """
 
-    def __init__(self, epsilon: float = 1e-5, center: bool = True, scale: bool = True, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        epsilon: float = 1e-5,
+        center: bool = True,
+        scale: bool = True,
+        relu: bool = False,
+        pool_size: int = 1,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if not epsilon > 0:
             raise ValueError(f"Expected epsilon > 0, such as 1e-5. Received: epsilon={epsilon}")
         self.epsilon = epsilon
         self.center = center
         self.scale = scale
+        self.relu = relu
+        self.pool_size = pool_size
         self.supports_masking = True
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -59,29 +70,57 @@ class InstanceNormalization(keras.layers.Layer):
         return self.add_weight(shape=(channels,), initializer=initializer, name=name, autocast=False)
 
     def call(self, inputs):
-        half = keras.backend.standardize_dtype(inputs.dtype) in ("float16", "bfloat16")
-        x = ops.cast(inputs, "float32") if half else inputs
-        # Two passes: mean(x^2) - mean(x)^2 would save 15% of this layer's time on a CPU (64x32x32x128,
-        # forward and backward: 41 against 48 ms), but loses its digits where |mean| >> std, and needs a clip
-        # at 0 that cuts derivatives where rounding made the variance negative.
-        centred = x - _mean_over_positions(x)
-        variance = _mean_over_positions(ops.square(centred))
-        factor = ops.rsqrt(variance + self.epsilon)
-        if self.gamma is not None:
-            factor = factor * ops.cast(self.gamma, x.dtype)
-        outputs = centred * factor
-        if self.beta is not None:
-            outputs = outputs + ops.cast(self.beta, x.dtype)
+        gamma, beta = _scale_and_shift(self, inputs)
+        outputs = fused.instance_norm(inputs, gamma, beta, epsilon=self.epsilon, relu=self.relu, pool=self.pool_size)
         return ops.cast(outputs, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return input_shape
+        sides = (None if side is None else side // self.pool_size for side in input_shape[1:-1])
+        return (input_shape[0], *sides, input_shape[-1])
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "epsilon": self.epsilon, "center": self.center, "scale": self.scale}
+        options = ("epsilon", "center", "scale", "relu", "pool_size")
+        return super().get_config() | {name: getattr(self, name) for name in options}
 
 
-def _mean_over_positions(x):
-    # ops.mean computes in float32 on JAX and torch even where x is float64.
-    count = math.prod(ops.shape(x)[1:-1])
-    return ops.sum(x, axis=tuple(range(1, len(x.shape) - 1)), keepdims=True) / ops.cast(count, x.dtype)
+@keras.saving.register_keras_serializable(package="kerasticket")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """`keras.layers.BatchNormalization` with a ReLU of its own, faster in training.
+
+    The same weights and values; with `relu=True` negative outputs are cut. In training its second derivatives
+    are right on TensorFlow too, where Keras' own take the variance around `stop_gradient(mean)`.
+
+    Input and output: `(batch, ..., channels)`, channels last.
+
+    Example:
+
+    >>> tuple(BatchNormalization(relu=True, name="norm")(keras.random.normal((2, 8, 8, 3))).shape)
+    (2, 8, 8, 3)
+    """
+
+    def __init__(self, *args: Any, relu: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.relu = relu
+
+    def call(self, inputs, training=None, mask=None):
+        ours = self.axis in (-1, len(inputs.shape) - 1) and mask is None and not self.synchronized
+        if not (training and self.trainable and ours):
+            outputs = super().call(inputs, training=training, mask=mask)
+            return ops.relu(outputs) if self.relu else outputs
+        gamma, beta = _scale_and_shift(self, inputs)
+        outputs, *statistics = fused.batch_norm(inputs, gamma, beta, epsilon=self.epsilon, relu=self.relu)
+        for moving, new in zip((self.moving_mean, self.moving_variance), statistics, strict=True):
+            old = ops.convert_to_tensor(moving)
+            moving.assign(old * self.momentum + ops.cast(new, old.dtype) * (1 - self.momentum))
+        return ops.cast(outputs, self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"relu": self.relu}
+
+
+def _scale_and_shift(layer, inputs):
+    """A layer's gamma and beta as tensors, or the numbers that change nothing, in the dtype of its sums."""
+    dtype = "float64" if keras.backend.standardize_dtype(inputs.dtype) == "float64" else "float32"
+    gamma = ops.ones(inputs.shape[-1:], dtype) if layer.gamma is None else ops.convert_to_tensor(layer.gamma)
+    beta = ops.zeros(inputs.shape[-1:], dtype) if layer.beta is None else ops.convert_to_tensor(layer.beta)
+    return ops.cast(gamma, dtype), ops.cast(beta, dtype)

@@ -46,9 +46,7 @@ def convnet(
     for block in range(1, depth + 1):
         conv = f"conv_{block}"
         x = layers.Conv2D(width, 3, padding="same", name=conv, **torch_default(9 * x.shape[-1], seed, conv))(x)
-        x = InstanceNormalization(name=f"norm_{block}")(x)
-        x = layers.ReLU(name=f"relu_{block}")(x)
-        x = layers.AveragePooling2D(2, name=f"pool_{block}")(x)
+        x = InstanceNormalization(relu=True, pool_size=2, name=f"norm_{block}")(x)
     x = layers.Flatten(name="flatten")(x)
     logits = layers.Dense(num_classes, name="logits", **torch_default(x.shape[-1], seed, "logits"))(x)
     return keras.Model(inputs, logits, name=name)

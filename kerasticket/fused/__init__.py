@@ -1,0 +1,110 @@
+"""Operations that a backend has a faster form of; each equals its plain form, derivatives of any order too.
+
+The fast forms are chosen where they were measured to be faster: on TensorFlow on CPUs. Everywhere else, and
+for types and sizes that they do not cover, the plain `keras.ops` forms run.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+import keras
+
+from kerasticket.fused import plain
+
+MODES = ("auto", "always", "never")
+_mode = "auto"
+
+
+@contextlib.contextmanager
+def mode(name: str) -> Iterator[None]:
+    """Within it, models that are traced choose fast forms by measurement ("auto"), "always" or "never".
+
+    What is traced already keeps its form. "always" has fast forms on GPUs too; backends without any stay plain.
+
+    Raises:
+        ValueError: an unknown name.
+
+    Example:
+
+    >>> with mode("never"):
+    ...     fast_forms()
+    False
+    """
+    global _mode
+    if name not in MODES:
+        raise ValueError(f"Expected one of {MODES}. Received: {name!r}")
+    before, _mode = _mode, name
+    try:
+        yield
+    finally:
+        _mode = before
+
+
+def fast_forms() -> bool:
+    """Whether fast forms are chosen now."""
+    if _mode == "never" or keras.config.backend() != "tensorflow":
+        return False
+    return _mode == "always" or not _tensorflow_has_gpu()
+
+
+def _tensorflow_has_gpu() -> bool:
+    import tensorflow as tf
+
+    return bool(tf.config.list_logical_devices("GPU"))
+
+
+def instance_norm(x, gamma, beta, *, epsilon: float, relu: bool = False, pool: int = 1):
+    """Instance normalisation over all positions, then scale, shift, ReLU and average pooling: one operation.
+
+    Args:
+        x: (batch, ..., channels), one to three axes of positions.
+        gamma, beta: (channels,), float32 or float64.
+        epsilon: added to the variance.
+        relu: cut negative values after the shift.
+        pool: side of the pooling windows; positions that fill none are left out, as `padding="valid"` has it.
+
+    Returns:
+        A tensor of x's dtype; statistics and sums are of float32 or better.
+
+    Example:
+
+    >>> from keras import ops
+    >>> instance_norm(ops.ones((2, 4, 4, 3)), ops.ones(3), ops.zeros(3), epsilon=1e-5, pool=2).shape[1:]
+    (2, 2, 3)
+    """
+    if fast_forms() and _covers(x, pool):
+        from kerasticket.fused import xla
+
+        return xla.instance_norm(x, gamma, beta, epsilon, relu, pool)
+    return plain.instance_norm(x, gamma, beta, epsilon, relu, pool)
+
+
+def batch_norm(x, gamma, beta, *, epsilon: float, relu: bool = False):
+    """Batch normalisation with the statistics of this batch, then scale, shift and ReLU: one operation.
+
+    Args:
+        x: (batch, ..., channels).
+        gamma, beta, epsilon, relu: as in `instance_norm`.
+
+    Returns:
+        (y of x's dtype, mean, biased variance); derivatives go through y alone. The statistics are
+        (channels,), of float32 or better.
+
+    Example:
+
+    >>> from keras import ops
+    >>> y, mean, variance = batch_norm(ops.ones((2, 4, 4, 3)), ops.ones(3), ops.zeros(3), epsilon=1e-5)
+    >>> [float(m) for m in mean]
+    [1.0, 1.0, 1.0]
+    """
+    if fast_forms() and _covers(x, 1):
+        from kerasticket.fused import xla
+
+        return xla.batch_norm(x, gamma, beta, epsilon, relu)
+    return plain.batch_norm(x, gamma, beta, epsilon, relu)
+
+
+def _covers(x, pool: int) -> bool:
+    """Whether the fast norms take this input: an image of known sides that the windows divide."""
+    shape = tuple(x.shape)
+    return len(shape) == 4 and None not in shape[1:] and shape[1] % pool == 0 and shape[2] % pool == 0

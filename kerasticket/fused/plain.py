@@ -1,0 +1,38 @@
+"""The plain forms: what each fused operation computes, in `keras.ops`, on every backend."""
+
+import math
+
+import keras
+from keras import ops
+
+
+def instance_norm(x, gamma, beta, epsilon: float, relu: bool, pool: int):
+    y, _, _ = _norm(x, gamma, beta, epsilon, relu, tuple(range(1, len(x.shape) - 1)))
+    if pool > 1:
+        y = ops.average_pool(y, pool, strides=pool)
+    return ops.cast(y, x.dtype)
+
+
+def batch_norm(x, gamma, beta, epsilon: float, relu: bool):
+    y, mean, variance = _norm(x, gamma, beta, epsilon, relu, tuple(range(len(x.shape) - 1)))
+    channels = (x.shape[-1],)
+    return ops.cast(y, x.dtype), ops.reshape(mean, channels), ops.reshape(variance, channels)
+
+
+def _norm(x, gamma, beta, epsilon: float, relu: bool, axes: tuple[int, ...]):
+    half = keras.backend.standardize_dtype(x.dtype) in ("float16", "bfloat16")
+    x = ops.cast(x, "float32") if half else x
+    # Two passes: mean(x^2) - mean(x)^2 loses its digits where |mean| >> std, and needs a clip at 0 that cuts
+    # derivatives where rounding made the variance negative.
+    mean = _mean(x, axes)
+    centred = x - mean
+    variance = _mean(ops.square(centred), axes)
+    y = centred * (ops.rsqrt(variance + epsilon) * ops.cast(gamma, x.dtype)) + ops.cast(beta, x.dtype)
+    return ops.relu(y) if relu else y, mean, variance
+
+
+def _mean(x, axes: tuple[int, ...]):
+    # ops.mean computes in float32 on JAX and torch even where x is float64.
+    shape = ops.shape(x)
+    count = math.prod(shape[axis] for axis in axes)
+    return ops.sum(x, axis=axes, keepdims=True) / ops.cast(count, x.dtype)

@@ -1,0 +1,166 @@
+"""The same work in plain PyTorch, as the paper's authors run it: what `benchmark.py` compares with.
+
+Networks in torch's own layers and layout, masks through `torch.nn.utils.prune`, DSA and CutMix written as their
+public definitions have them (Zhao & Bilen 2021; Yun et al. 2019), data resident as normalised float32.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils import prune
+
+
+def convnet(width: int, classes: int = 10) -> nn.Module:
+    """ConvNet-3 for 32 x 32 x 3 images: conv, instance norm, ReLU, average pool."""
+    blocks: list[nn.Module] = []
+    for channels in (3, width, width):
+        norm = nn.GroupNorm(width, width, affine=True)
+        blocks += [nn.Conv2d(channels, width, 3, padding=1), norm, nn.ReLU(inplace=True), nn.AvgPool2d(2)]
+    return nn.Sequential(*blocks, nn.Flatten(), nn.Linear(width * 16, classes))
+
+
+class Block(nn.Module):
+    """The basic block of a ResNet."""
+
+    def __init__(self, channels: int, filters: int, stride: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, filters, 3, stride, 1, bias=False)
+        self.norm1, self.norm2 = nn.BatchNorm2d(filters), nn.BatchNorm2d(filters)
+        self.conv2 = nn.Conv2d(filters, filters, 3, 1, 1, bias=False)
+        self.shortcut = nn.Sequential()
+        if stride > 1 or channels != filters:
+            conv = nn.Conv2d(channels, filters, 1, stride, bias=False)
+            self.shortcut = nn.Sequential(conv, nn.BatchNorm2d(filters))
+
+    def forward(self, x):
+        y = F.relu(self.norm1(self.conv1(x)))
+        return F.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
+
+
+def resnet18(width: int = 32, classes: int = 10) -> nn.Module:
+    """ResNet-18 in its CIFAR form."""
+    layers: list[nn.Module] = [nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+    channels = width
+    for stage in range(4):
+        for block in range(2):
+            filters = width * 2**stage
+            layers.append(Block(channels, filters, 2 if stage and not block else 1))
+            channels = filters
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
+
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {"convnet": convnet, "resnet18": resnet18}
+
+
+def mask(model: nn.Module, density: float = 0.2) -> None:
+    """Random masks on every kernel; torch multiplies each weight with its mask in every forward pass."""
+    for module in list(model.modules()):
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            prune.custom_from_mask(module, "weight", (torch.rand_like(module.weight) < density).float())
+
+
+def brightness(x):
+    return x + (torch.rand(len(x), 1, 1, 1) - 0.5)
+
+
+def saturation(x):
+    mean = x.mean(1, keepdim=True)
+    return (x - mean) * (torch.rand(len(x), 1, 1, 1) * 2) + mean
+
+
+def contrast(x):
+    mean = x.mean((1, 2, 3), keepdim=True)
+    return (x - mean) * (torch.rand(len(x), 1, 1, 1) + 0.5) + mean
+
+
+def flip(x):
+    return torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, x.flip(3), x)
+
+
+def crop(x, pad: int = 4):
+    n, _, height, width = x.shape
+    padded = F.pad(x, [pad] * 4).permute(0, 2, 3, 1)
+    rows = torch.arange(height).view(1, -1, 1) + torch.randint(0, 2 * pad + 1, (n, 1, 1))
+    columns = torch.arange(width).view(1, 1, -1) + torch.randint(0, 2 * pad + 1, (n, 1, 1))
+    return padded[torch.arange(n).view(-1, 1, 1), rows, columns].permute(0, 3, 1, 2)
+
+
+def affine(x, matrix):
+    return F.grid_sample(x, F.affine_grid(matrix, list(x.shape), align_corners=True), align_corners=True)
+
+
+def scale(x, ratio: float = 1.2):
+    factors = torch.rand(len(x), 2) * (ratio - 1 / ratio) + 1 / ratio
+    matrix = torch.zeros(len(x), 2, 3)
+    matrix[:, 0, 0], matrix[:, 1, 1] = factors[:, 0], factors[:, 1]
+    return affine(x, matrix)
+
+
+def rotate(x, degrees: float = 15.0):
+    angles = (torch.rand(len(x)) - 0.5) * 2 * degrees / 180 * math.pi
+    matrix = torch.zeros(len(x), 2, 3)
+    matrix[:, 0, 0], matrix[:, 0, 1] = angles.cos(), -angles.sin()
+    matrix[:, 1, 0], matrix[:, 1, 1] = angles.sin(), angles.cos()
+    return affine(x, matrix)
+
+
+def augment(x):
+    """DSA: colour, flip, and one of crop, scale, rotate for the batch."""
+    x = flip(contrast(saturation(brightness(x))))
+    return (crop, scale, rotate)[int(torch.randint(3, ()))](x)
+
+
+def cutmix(x, y):
+    """With probability .5 one box of every image comes from a partner."""
+    if torch.rand(()) > 0.5:
+        return x, y
+    partners = torch.randperm(len(x))
+    share = torch.distributions.Beta(1.0, 1.0).sample()
+    height, width = x.shape[2:]
+    side = torch.sqrt(1 - share)
+    down, right = int(torch.randint(height, ())), int(torch.randint(width, ()))
+    half = int(height * side) // 2, int(width * side) // 2
+    top, bottom = max(down - half[0], 0), min(down + half[0], height)
+    left, end = max(right - half[1], 0), min(right + half[1], width)
+    x = x.clone()
+    x[:, :, top:bottom, left:end] = x[partners, :, top:bottom, left:end]
+    replaced = (bottom - top) * (end - left) / (height * width)
+    return x, y * (1 - replaced) + y[partners] * replaced
+
+
+class Training:
+    """A masked network, its optimizer and its data; each `step` is one batch of 64 of the paper's recipe."""
+
+    def __init__(self, model: nn.Module, images: torch.Tensor, labels: torch.Tensor, *, options: str = "") -> None:
+        self.half, self.channels_last = "bfloat16" in options, "channels_last" in options
+        mask(model)
+        if self.channels_last:
+            model = model.to(memory_format=torch.channels_last)
+        self.optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+        self.model = torch.compile(model) if "compile" in options else model
+        self.images, self.labels = images, labels
+
+    def batches(self, size: int = 64) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for chosen in torch.randperm(len(self.images)).split(size):
+            yield cutmix(augment(self.images[chosen]), self.labels[chosen])
+
+    def step(self, x, y):
+        if self.channels_last:
+            x = x.contiguous(memory_format=torch.channels_last)
+        self.optimizer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
+            loss = F.cross_entropy(self.model(x).float(), y)
+        loss.backward()
+        self.optimizer.step()
+        return loss
+
+    def epoch(self) -> float:
+        """One pass over the data; the mean loss, read once as the authors' loop reads its meters."""
+        return sum(float(self.step(x, y).detach()) for x, y in self.batches())
+
+
+# What "the best PyTorch configuration" is the fastest of. "compile" needs a C++ compiler.
+OPTIONS = ("", "channels_last", "bfloat16", "compile", "bfloat16 compile", "bfloat16 channels_last compile")
