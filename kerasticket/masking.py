@@ -10,11 +10,13 @@ from keras import ops
 
 from kerasticket import masks, optimizer_state
 from kerasticket.layers.masked import MASKED, Masked
+from kerasticket.layers.normalization import BatchNormalization
 from kerasticket.masks import Mask
 from kerasticket.params import Params, mismatch
 from kerasticket.variables import SEED_STATE, masked_layers, named_variables, raw_params, require_names
 
-_UNMASKED = {masked: plain for plain, masked in MASKED.items()}
+# What `strip` exchanges: masked layers, and layers of ours that differ from Keras' own in speed alone.
+_PLAIN = {masked: plain for plain, masked in MASKED.items()} | {BatchNormalization: keras.layers.BatchNormalization}
 
 
 def masked(model: keras.Model) -> keras.Model:
@@ -237,7 +239,7 @@ def _plain_layer(layer: keras.Layer) -> keras.Layer:
         ours = isinstance(value, dict) and str(value.get("registered_name")).startswith("kerasticket>")
         if ours and key.endswith("_initializer"):
             config[key] = "zeros"
-    return _UNMASKED.get(type(layer), type(layer)).from_config(config)
+    return _PLAIN.get(type(layer), type(layer)).from_config(config)
 
 
 def _clone(model: keras.Model, exchange: Callable[[keras.Layer], keras.Layer]) -> keras.Model:

@@ -1,187 +1,247 @@
-"""What masks, rewinds and `fit` cost, as ratios of medians measured in one process.
+"""Speed and memory, measured side by side: this library, plain PyTorch, and what the machine could do.
 
-    python scripts/benchmark.py                        # all rows
-    python scripts/benchmark.py --row masked_step --runs 9 --json benchmark.json
+    python scripts/benchmark.py                                   # all rows, 25 minutes on two cores
+    python scripts/benchmark.py --row convnet_w32 --runs 9 --json assets/results/benchmark.json
 
-Runs alternate between the two sides of each ratio. A loaded machine is named in the output; do not trust
-ratios from one.
+Every side of a row is a process of its own (`benchmark_sides.py`); they take turns, and what is reported are
+ratios of median speeds. The peers (`peers.py`) do the same work in plain PyTorch, on all cores, with the same
+batches and augmentation; without torch they are skipped. While the machine is loaded nothing is timed.
 """
 
 import argparse
+import importlib.util
+import json
 import os
-import platform
+import shutil
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
-from quiet import import_keras
+SCRIPTS = Path(__file__).parent
+IDLE = 0.15  # share of the cores that others may use
+# What "the best PyTorch configuration" is the fastest of; "compile" needs a C++ compiler.
+PYTORCH = ("bfloat16", "compile", "bfloat16 compile", "bfloat16 channels_last compile")
 
-SHAPE, CLASSES, BATCH = (32, 32, 3), 10, 64
-
-
-def alternate(sides: Mapping[str, Callable[..., float]], runs: int) -> dict[str, float]:
-    """Median seconds of each side; every side runs once untimed, then all take turns."""
-    for side in sides.values():
-        side()
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(runs):
-        for name, side in sides.items():
-            seconds[name].append(side())
-    return {name: statistics.median(values) for name, values in seconds.items()}
+Side = tuple[str, dict[str, Any]]  # a name in benchmark_sides.SIDES and its arguments
+Row = tuple[str, dict[str, Side], dict[str, tuple[str, str]], int]
+"""What it is; sides by name; ratios as (side, than side) where "*" ends a prefix and means the fastest; images."""
 
 
-def timed(function: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    function()
-    return time.perf_counter() - started
+def against_pytorch(net: str, width: int, images: int, passes: int) -> Row:
+    size = {"net": net, "width": width, "images": images, "passes": passes}
+    sides: dict[str, Side] = {
+        "float32": ("through_fit", size),
+        "bfloat16": ("through_fit", size | {"policy": "mixed_bfloat16"}),
+        "plain": ("through_fit", size | {"fused": "never"}),
+        "dense": ("through_fit", size | {"masked": False}),
+        "pytorch": ("pytorch", size),
+    }
+    sides |= {f"pytorch {options}": ("pytorch", size | {"options": options}) for options in PYTORCH}
+    ratios = {
+        "float32 / PyTorch float32": ("float32", "pytorch"),
+        "bfloat16 / PyTorch float32": ("bfloat16", "pytorch"),
+        "faster of the two / best PyTorch": ("*float", "*pytorch"),
+        "masked / dense, float32": ("float32", "dense"),
+        "with / without fused operations": ("float32", "plain"),
+    }
+    return f"training steps through fit, {net} of width {width}, batch 64", sides, ratios, images * passes
 
 
-def synthetic_images(count: int):
-    """Random bytes as an image set; speed does not depend on what the images show."""
-    import numpy as np
-
-    import kerasticket as kt
-
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (count, *SHAPE), dtype=np.uint8)
-    labels = np.arange(count, dtype=np.int64) % CLASSES
-    names = tuple(str(label) for label in range(CLASSES))
-    return kt.data.ImageSet(images, labels, names, "random bytes", (0.5,) * 3, (0.25,) * 3)
+def distilled_round() -> Row:
+    size = {"net": "convnet", "width": 32, "images": 256, "passes": 50}
+    sides: dict[str, Side] = {
+        "fit": ("through_fit", size),
+        "bare loop": ("bare_loop", {"net": "convnet", "width": 32, "steps": 200}),
+    }
+    return "a distilled round of 256 decoded images, width 32", sides, {"fit / bare loop": ("fit", "bare loop")}, 12_800
 
 
-def network(width: int, masked: bool, recipe, data):
-    """A compiled ConvNet-3, with or without masks (80% sparse), and its pipeline."""
-    import numpy as np
-
-    import kerasticket as kt
-
-    model = kt.models.convnet(SHAPE, CLASSES, width=width, seed=0)
-    if masked:
-        model = kt.masked(model)
-        rng = np.random.default_rng(0)
-        kt.set_mask(model, {path: rng.random(m.shape) < 0.2 for path, m in kt.get_mask(model).items()})
-    pipeline = recipe.pipeline(data, 0)
-    recipe.compile(model, pipeline)
-    return model, pipeline
+def roofline() -> Row:
+    sides: dict[str, Side] = {}
+    ratios = {}
+    for name, policy in (("float32", "float32"), ("bfloat16", "mixed_bfloat16")):
+        size = {"net": "convnet", "width": 128, "images": 640, "passes": 2, "policy": policy}
+        sides[name] = ("through_fit", size)
+        sides[f"{name} convolutions"] = ("convolutions", {"width": 128, "steps": 20, "policy": policy})
+        ratios[f"{name} step / its convolutions alone"] = (name, f"{name} convolutions")
+    return "share of the convolutions' own speed, width 128", sides, ratios, 1280
 
 
-def masked_step(runs: int, width: int) -> dict:
-    """Training through `fit`: dense Keras model against the same model masked; paper's augmentation."""
-    import kerasticket as kt
+def memory() -> Row:
+    cpu = {"net": "convnet", "width": 32, "images": 10_000, "passes": 1}
+    full = {"net": "convnet", "width": 128, "images": 50_000, "passes": 1, "policy": "mixed_bfloat16"}
+    sides: dict[str, Side] = {"cifar10-cpu": ("through_fit", cpu), "full set, width 128": ("through_fit", full)}
+    return "peak resident memory of an epoch", sides, {}, 10_000
 
-    data = synthetic_images(20 * BATCH)
-    recipe = kt.training.Recipe(epochs=10, augmentation=kt.data.PAPER_CIFAR)
-    sides = {}
-    for name, masked in (("dense", False), ("masked", True)):
-        model, pipeline = network(width, masked, recipe, data)
-        sides[name] = lambda model=model, pipeline=pipeline: timed(
-            lambda: model.fit(pipeline, epochs=1, verbose=0, shuffle=False)
+
+ROWS = {
+    "convnet_w128": lambda: against_pytorch("convnet", 128, 640, 2),
+    "convnet_w32": lambda: against_pytorch("convnet", 32, 2560, 4),
+    "resnet18": lambda: against_pytorch("resnet18", 32, 640, 1),
+    "distilled_round": distilled_round,
+    "roofline": roofline,
+    "memory": memory,
+}
+
+
+class Process:
+    """A side at work in its own process."""
+
+    def __init__(self, side: Side) -> None:
+        name, arguments = side
+        command = [sys.executable, str(SCRIPTS / "benchmark_sides.py"), name, json.dumps(arguments)]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
-    seconds = alternate(sides, runs)
-    rate = {f"{name}_images_per_second": len(data) / value for name, value in seconds.items()}
-    return {"ratio": seconds["dense"] / seconds["masked"], "meaning": "masked speed / dense speed"} | rate
+
+    def run(self) -> dict[str, float]:
+        """Does the work once; raises RuntimeError if the process has died."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            print("run", file=self.process.stdin, flush=True)
+            return json.loads(self.process.stdout.readline())
+        except (BrokenPipeError, json.JSONDecodeError) as error:
+            raise RuntimeError(f"The side died: {self.process.args!r}. Run that command by hand.") from error
+
+    def end(self) -> None:
+        self.process.communicate()
 
 
-def prune_and_rewind(runs: int, width: int) -> dict:
-    """Scores, mask, rewind and optimizer reset at the end of a round, against a round of the CPU profile."""
-    import kerasticket as kt
-
-    recipe = kt.training.Recipe(epochs=20, augmentation=kt.data.PAPER_CIFAR)
-    data = synthetic_images(20 * BATCH)
-    model, pipeline = network(width, True, recipe, data)
-    imp = kt.callbacks.IterativeMagnitudePruning(rounds=runs + 1, epochs_per_round=1)
-    ends, epochs = [], []
-
-    class Clock(kt.callbacks.IterativeMagnitudePruning):
-        def on_epoch_begin(self, epoch, logs=None):
-            super().on_epoch_begin(epoch, logs)
-            self.begun = time.perf_counter()
-
-        def on_epoch_end(self, epoch, logs=None):
-            epochs.append(time.perf_counter() - self.begun)
-            ends.append(timed(lambda: super(Clock, self).on_epoch_end(epoch, logs)))
-
-    clock = Clock(rounds=runs + 1, epochs_per_round=1)
-    model.fit(pipeline, epochs=imp.total_epochs, callbacks=[clock], shuffle=False, verbose=0)
-    end, epoch = statistics.median(ends[1:]), statistics.median(epochs[1:])
-    per_round = epoch / len(data) * 10_000 * 20  # 10,000 images, 20 epochs: the CPU profile
-    return {"ratio": end / per_round, "meaning": "pruning and rewinding / round", "seconds": end, "round": per_round}
-
-
-def distilled_round(runs: int, width: int) -> dict:
-    """A round of 1,000 passes over 400 decoded images: `fit` with the callback against a bare loop of its step."""
-    import kerasticket as kt
-
-    data = synthetic_images(400)
-    recipe = kt.training.Recipe(epochs=40, passes_per_epoch=20, augmentation=kt.data.PAPER_CIFAR)
-    model, pipeline = network(width, True, recipe, data)
-    steps = int(pipeline.cardinality()) * recipe.keras_epochs
-
-    def through_fit() -> float:
-        imp = kt.callbacks.IterativeMagnitudePruning(rounds=1, epochs_per_round=recipe.keras_epochs)
-        options = {"callbacks": [imp], "shuffle": False, "verbose": 0}
-        return timed(lambda: model.fit(pipeline, epochs=imp.total_epochs, **options))
-
-    through_fit()
-    batch = next(iter(pipeline))
-    bare = bare_loop(model, batch, steps)
-    seconds = alternate({"fit": through_fit, "bare": bare}, runs)
-    rates = {f"{name}_steps_per_second": steps / value for name, value in seconds.items()}
-    return {"ratio": seconds["bare"] / seconds["fit"], "meaning": "fit speed / bare loop speed"} | rates
+def measure(sides: Mapping[str, Side], runs: int, warm: int) -> dict[str, dict[str, float]]:
+    """Median seconds and peak memory of each side: all warm up, one by one, then take turns."""
+    processes = {name: Process(side) for name, side in sides.items()}
+    try:
+        for process in processes.values():
+            for _ in range(warm):
+                process.run()
+        results: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
+        for _ in range(runs):
+            for name, process in processes.items():
+                results[name].append(process.run())
+    finally:
+        for process in processes.values():
+            process.end()
+    return {
+        name: {
+            "seconds": statistics.median(run["seconds"] for run in each),
+            "fastest": min(run["seconds"] for run in each),
+            "slowest": max(run["seconds"] for run in each),
+            "peak_gib": each[-1]["peak_gib"],
+        }
+        for name, each in results.items()
+    }
 
 
-def bare_loop(model, batch, steps: int) -> Callable[[], float]:
-    """The same compiled step on one resident, prepared batch: no data, no callbacks, no epochs."""
-    import keras
-    import tensorflow as tf
-
-    if keras.backend.backend() != "tensorflow":
-        raise SystemExit("The row distilled_round compares with TensorFlow's compiled step; run it on tensorflow.")
-    endless = iter(tf.data.Dataset.from_tensors(batch).repeat())
-    step = model.make_train_function() or model.train_function
-
-    def loop() -> float:
-        return timed(lambda: [step(endless) for _ in range(steps)])
-
-    return loop
-
-
-ROWS = {"masked_step": masked_step, "prune_and_rewind": prune_and_rewind, "distilled_round": distilled_round}
+def measured_row(name: str, runs: int) -> dict[str, Any]:
+    """Sides, speeds and ratios of one row, as JSON."""
+    meaning, sides, ratios, images = ROWS[name]()
+    sides, skipped = available(sides)
+    measured = measure(sides, *((1, 0) if name == "memory" else (runs, 3)))
+    row: dict[str, Any] = {"meaning": meaning, "sides": measured, "skipped": skipped, "ratios": {}}
+    for label, pair in ratios.items():
+        ours, theirs = (fastest(measured, side) for side in pair)
+        if ours and theirs:
+            row["ratios"][label] = theirs / ours
+    for side in measured.values():
+        side["images_per_second"] = images / side["seconds"]
+    return row
 
 
-def machine() -> dict:
+def fastest(measured: Mapping[str, Mapping[str, float]], side: str) -> float | None:
+    """Seconds of a side; "*float" and "*pytorch" are the fastest of several."""
+    groups = {"*float": [name for name in measured if name in ("float32", "bfloat16")]}
+    groups["*pytorch"] = [name for name in measured if name.startswith("pytorch")]
+    names = [name for name in groups.get(side, [side]) if name in measured]
+    return min((measured[name]["seconds"] for name in names), default=None)
+
+
+def available(sides: dict[str, Side]) -> tuple[dict[str, Side], dict[str, str]]:
+    """The sides that can run here, and why the others cannot."""
+    reasons = {}
+    for name, (kind, arguments) in sides.items():
+        if kind == "pytorch" and importlib.util.find_spec("torch") is None:
+            reasons[name] = "torch is not installed"
+        elif "compile" in arguments.get("options", "") and not (shutil.which("c++") or shutil.which("g++")):
+            reasons[name] = "torch.compile needs a C++ compiler"
+    return {name: side for name, side in sides.items() if name not in reasons}, reasons
+
+
+def start_seconds(runs: int) -> float:
+    """Median seconds of `distilled_pruning.py --help`."""
+    command = [sys.executable, str(SCRIPTS / "distilled_pruning.py"), "--help"]
+    seconds = []
+    for _ in range(runs):
+        started = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
+
+
+def load() -> float | None:
+    """Share of all cores in use during one second; None where /proc/stat does not tell."""
+
+    def times() -> list[int]:
+        return [int(value) for value in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
+
+    if not os.path.exists("/proc/stat"):
+        return None
+    before = times()
+    time.sleep(1)
+    passed = [after - start for after, start in zip(times(), before, strict=True)]
+    return 1 - (passed[3] + passed[4]) / sum(passed)
+
+
+def machine() -> dict[str, Any]:
     """What a reader needs to judge the numbers."""
     from kerasticket.runs import environment
 
-    flags = ""
-    if os.path.exists("/proc/cpuinfo"):
-        with open("/proc/cpuinfo") as file:
-            flags = file.read()
+    flags = Path("/proc/cpuinfo").read_text() if os.path.exists("/proc/cpuinfo") else ""
     features = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
-    return environment() | {"processor": platform.processor(), "features": features, "load_before": load}
+    return environment() | {"features": features, "threads": os.cpu_count(), "load_before": load()}
+
+
+def report(name: str, row: Mapping[str, Any]) -> None:
+    print(f"\n{name}: {row['meaning']}")
+    for side, values in row["sides"].items():
+        speed = f"{values['images_per_second']:8.0f} images/s   {values['seconds']:7.3f} s"
+        spread = f"({values['fastest']:.3f} to {values['slowest']:.3f})"
+        print(f"  {side:32} {speed} {spread}   peak {values['peak_gib']:.2f} GiB")
+    for side, reason in row["skipped"].items():
+        print(f"  {side:32} skipped: {reason}")
+    for label, ratio in row["ratios"].items():
+        print(f"  {label:40} {ratio:.2f}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--row", choices=ROWS, action="append", help="default: all")
-    parser.add_argument("--runs", type=int, default=5, help="timed runs per side (medians of)")
-    parser.add_argument("--width", type=int, default=32, help="filters of the ConvNet-3")
-    parser.add_argument("--json", help="file for the results")
+    parser.add_argument("--runs", type=int, default=5, help="timed runs of each side (medians of)")
+    parser.add_argument("--json", help="file for the results; rows in it that are not measured now stay")
+    parser.add_argument("--loaded", action="store_true", help="measure even if the machine is not idle")
     options = parser.parse_args()
-    import_keras()
     about = machine()
-    if about["load_before"] > 0.5:
-        print(f"WARNING: the machine is loaded ({about['load_before']:.1f}): trust no ratio.", file=sys.stderr)
-    results = {name: ROWS[name](options.runs, options.width) for name in options.row or ROWS}
-    for name, row in results.items():
-        values = "  ".join(f"{key} {value:.4g}" for key, value in row.items() if isinstance(value, float))
-        print(f"{name:18} {values}   ({row['meaning']})")
+    if (about["load_before"] or 0) > IDLE and not options.loaded:
+        sys.exit(f"Others use {about['load_before']:.0%} of the cores: nothing measured now would mean anything.")
+    print(", ".join(f"{key} {about[key]}" for key in ("tensorflow", "keras", "torch", "threads", "features")))
+    rows: dict[str, Any] = {}
+    if options.json and os.path.exists(options.json):
+        rows = json.loads(Path(options.json).read_text())["rows"]
+    for name in options.row or ROWS:
+        rows[name] = measured_row(name, options.runs) | {"runs": options.runs}
+        report(name, rows[name])
+    start = start_seconds(options.runs)
+    print(f"\ndistilled_pruning.py --help starts and ends in {start:.2f} s")
     if options.json:
         from kerasticket.runs import write_json
 
-        write_json(options.json, {"machine": about, "width": options.width, "runs": options.runs, "rows": results})
+        results = {"machine": about, "help_seconds": start, "rows": dict(sorted(rows.items()))}
+        write_json(options.json, results)
+        print(f"Results: {options.json}")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ FREE = ("out", "data_dir", "force", "init_seeds", "data_orders", "rounds", "kind
 Images = kt.data.ImageSet | kt.data.StreamedImages
 STEPS_PER_EPOCH = 500
 SEARCHED = ("imp", "synthetic")
+PRECISIONS = {"float32", "mixed_bfloat16"}
 AUGMENTATIONS = {"none": None} | kt.data.RECIPES
 
 
@@ -43,6 +44,7 @@ class Experiment:
     @classmethod
     def open(cls, config: Config) -> "Experiment":
         _check(config)
+        keras.config.set_dtype_policy(config.precision)
         train = _load(config, "train", config.images_per_class)
         test = _load(config, "test", None)
         distilled = _load_distilled(config, train)
@@ -377,7 +379,8 @@ def _passes_per_epoch(epochs: int, steps: float) -> int:
 
 def _check(config: Config) -> None:
     """Raises ValueError for what only this script can get wrong; the package checks the rest."""
-    for name, known in (("model", kt.models.MODELS), ("augmentation", AUGMENTATIONS)):
+    known_names = {"model": kt.models.MODELS, "augmentation": AUGMENTATIONS, "precision": PRECISIONS}
+    for name, known in known_names.items():
         if getattr(config, name) not in known:
             raise ValueError(f"Expected --{name} among {sorted(known)}. Received: '{getattr(config, name)}'.")
     for name in ("epochs", "distilled_epochs", "batch_size"):

@@ -138,7 +138,7 @@ class Training:
         self.half, self.channels_last = "bfloat16" in options, "channels_last" in options
         mask(model)
         if self.channels_last:
-            model = model.to(memory_format=torch.channels_last)
+            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
         self.model = torch.compile(model) if "compile" in options else model
         self.images, self.labels = images, labels

@@ -60,6 +60,8 @@ class Config:
     l2: float = 5e-4
     augmentation: str = "digits"
     """none, or a name in kerasticket.data.RECIPES."""
+    precision: str = "float32"
+    """Keras' dtype policy: "float32" or "mixed_bfloat16", which is faster on CPUs with AMX and on GPUs."""
     keep_trained: bool = True
     """Keep the trained networks too (for instability analysis), not just their metrics."""
     force: bool = False

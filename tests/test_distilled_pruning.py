@@ -151,6 +151,7 @@ def test_imp_from_a_synthetic_ticket_rewound_to_an_epoch(whole_run, tmp_path):
         ({"dataset": "digit"}, "digits"),
         ({"model": "convnets"}, "--model among"),
         ({"augmentation": "strong"}, "--augmentation among"),
+        ({"precision": "float16"}, "--precision among"),
         ({"kinds": ("imp", "snip")}, "--kinds among"),
         ({"init_seeds": ()}, "--init-seeds"),
         ({"distilled": "absent.h5"}, "no such file"),

@@ -59,3 +59,12 @@ def test_the_figure_shows_the_rows():
     assert list(lines["synthetic, decoded"].get_ydata()) == [40]
     dense = next(line for line in left.get_lines() if line.get_label() == "dense")
     assert dense.get_ydata()[0] == pytest.approx(91)
+
+
+def test_growth_is_drawn_with_its_slope():
+    """One panel per axis; the title names the exponent."""
+    rows = [{"axis": "width", "value": x, "seconds": x**2} for x in (1, 2, 4)]
+    rows += [{"axis": "rounds", "value": x, "seconds": 3.0 * x} for x in (1, 2)]
+    left, right = figures.growth(rows).axes
+    assert "^2.00" in left.get_title()
+    assert "^1.00" in right.get_title()

@@ -8,6 +8,7 @@ the epoch's iterator. It must do so from the first epoch: on some backends Keras
 training, which advances the position.
 """
 
+import dataclasses
 import os
 import weakref
 from collections.abc import Callable
@@ -248,45 +249,56 @@ def fold_in(key, number):
 
 
 def _batch_maker(data: Data, augmentation: Augmentation | None) -> Callable:
-    """A function of (key, positions) that makes one batch."""
+    """A function of (key, positions) that makes one batch; XLA compiles its arithmetic to a few loops."""
+    tf, xp = tensorflow(), tensorflow_namespace()
     read_images, read_labels = _readers(data)
+    mean, std = (np.asarray(each, np.float32) for each in (data.mean, data.std))
 
     def normalise(images):
-        return (images - np.float32(data.mean)) / np.float32(data.std) if _space(data) == "unit" else images
+        return (images - mean) / std if _space(data) == "unit" else images
 
-    augment = _augmenter(augmentation, normalise) if augmentation is not None else None
+    def widen(images):
+        return tf.cast(images, tf.float32) / 255 if images.dtype == tf.uint8 else images
+
+    if augmentation is None:
+        ready = tf.function(lambda images: normalise(widen(images)), autograph=False, jit_compile=True)
+        return lambda key, chosen: (ready(read_images(chosen)), read_labels(chosen))
+
+    # Compiled apart, as XLA would compute the colours anew for each pixel that a rotation reads, and the
+    # rotation for each that CutMix does.
+    colours = dataclasses.replace(augmentation, one_of=(), cutout=False)
+    moves = dataclasses.replace(augmentation, flip=False, colour=False)
+
+    def compiled(step):
+        """A function of (the draws, images, labels); drawing is arithmetic too, on uniform numbers."""
+
+        def run(drawn, images, *labels):
+            return step(recipes.draw(xp, augmentation, replay(drawn), tf.shape(images)[0]), images, *labels)
+
+        return tf.function(run, autograph=False, jit_compile=True)
+
+    @compiled
+    def colour(parameters, images):
+        images = recipes.augment_unit(xp, augmentation, widen(images), parameters)
+        return recipes.augment(xp, colours, normalise(images), parameters)
+
+    @compiled
+    def move(parameters, images):
+        return recipes.augment(xp, moves, images, parameters)
+
+    @compiled
+    def mix(parameters, images, labels):
+        return recipes.cutmix(xp, augmentation, images, labels, parameters)
 
     def make(key, chosen):
-        images, labels = read_images(chosen), read_labels(chosen)
-        if augment is None:
-            return normalise(images), labels
-        return augment(key, images, labels)
+        # Drawn here, as XLA's own generator gives other numbers. What `draw` computes with them is not used,
+        # and TensorFlow removes it from the graph.
+        draws = Draws(key)
+        recipes.draw(xp, augmentation, draws, tf.shape(chosen)[0])
+        images, labels = move(draws.drawn, colour(draws.drawn, read_images(chosen))), read_labels(chosen)
+        return mix(draws.drawn, images, labels) if augmentation.cutmix else (images, labels)
 
     return make
-
-
-def _augmenter(augmentation: Augmentation, normalise: Callable) -> Callable:
-    """A function of (key, images, labels), whose arithmetic XLA compiles to a few loops."""
-    tf, xp = tensorflow(), tensorflow_namespace()
-
-    def arithmetic(drawn, images, labels):
-        parameters = recipes.draw(xp, augmentation, replay(drawn), tf.shape(images)[0])
-        images = normalise(recipes.augment_unit(xp, augmentation, images, parameters))
-        images = recipes.augment(xp, augmentation, images, parameters)
-        if augmentation.cutmix:
-            images, labels = recipes.cutmix(xp, augmentation, images, labels, parameters)
-        return images, labels
-
-    compiled = tf.function(arithmetic, autograph=False, jit_compile=True)
-
-    def augmented(key, images, labels):
-        # Drawn outside: XLA's own generator gives other numbers than TensorFlow's. What `draw` computes with
-        # them here is not used, and removed from the graph.
-        draws = Draws(key)
-        recipes.draw(xp, augmentation, draws, tf.shape(images)[0])
-        return compiled(draws.drawn, images, labels)
-
-    return augmented
 
 
 class Draws:
@@ -308,14 +320,14 @@ def replay(drawn: list) -> Callable:
 
 
 def _readers(data: Data) -> tuple[Callable, Callable]:
-    """Functions from positions to images (float32, not normalised) and labels (float32, one-hot or soft)."""
+    """Functions from positions to images (uint8, or float32 as stored) and labels (float32, one-hot or soft)."""
     tf = tensorflow()
     if isinstance(data, DistilledSet):
         decoded, decoded_labels = data.decode()
         images = tf.convert_to_tensor(decoded)
         return lambda chosen: tf.gather(images, chosen), _label_reader(decoded_labels, data.num_classes)
     read_bytes = _streamed(data) if isinstance(data, StreamedImages) else _held(data)
-    return lambda chosen: tf.cast(read_bytes(chosen), tf.float32) / 255, _label_reader(data.labels, data.num_classes)
+    return read_bytes, _label_reader(data.labels, data.num_classes)
 
 
 def _label_reader(labels: np.ndarray, num_classes: int) -> Callable:

@@ -69,8 +69,8 @@ def instance_norm(x, gamma, beta, *, epsilon: float, relu: bool = False, pool: i
     Example:
 
     >>> from keras import ops
-    >>> instance_norm(ops.ones((2, 4, 4, 3)), ops.ones(3), ops.zeros(3), epsilon=1e-5, pool=2).shape[1:]
-    (2, 2, 3)
+    >>> tuple(instance_norm(ops.ones((2, 4, 4, 3)), ops.ones(3), ops.zeros(3), epsilon=1e-5, pool=2).shape)
+    (2, 2, 2, 3)
     """
     if fast_forms() and _covers(x, pool):
         from kerasticket.fused import xla
@@ -79,16 +79,16 @@ def instance_norm(x, gamma, beta, *, epsilon: float, relu: bool = False, pool: i
     return plain.instance_norm(x, gamma, beta, epsilon, relu, pool)
 
 
-def batch_norm(x, gamma, beta, *, epsilon: float, relu: bool = False):
-    """Batch normalisation with the statistics of this batch, then scale, shift and ReLU: one operation.
+def batch_norm(x, gamma, beta, *, epsilon: float):
+    """Batch normalisation with the statistics of this batch, then scale and shift.
 
     Args:
         x: (batch, ..., channels).
-        gamma, beta, epsilon, relu: as in `instance_norm`.
+        gamma, beta, epsilon: as in `instance_norm`.
 
     Returns:
-        (y of x's dtype, mean, biased variance); derivatives go through y alone. The statistics are
-        (channels,), of float32 or better.
+        (y of x's dtype, mean, biased variance). Differentiate y alone. The statistics are (channels,), of
+        float32 or better.
 
     Example:
 
@@ -97,11 +97,18 @@ def batch_norm(x, gamma, beta, *, epsilon: float, relu: bool = False):
     >>> [float(m) for m in mean]
     [1.0, 1.0, 1.0]
     """
-    if fast_forms() and _covers(x, 1):
-        from kerasticket.fused import xla
+    double = keras.backend.standardize_dtype(x.dtype) == "float64"
+    if _mode != "never" and keras.config.backend() == "tensorflow" and len(x.shape) == 4 and not double:
+        return _tensorflow_batch_norm(x, gamma, beta, epsilon)
+    return plain.batch_norm(x, gamma, beta, epsilon)
 
-        return xla.batch_norm(x, gamma, beta, epsilon, relu)
-    return plain.batch_norm(x, gamma, beta, epsilon, relu)
+
+def _tensorflow_batch_norm(x, gamma, beta, epsilon: float):
+    import tensorflow as tf
+
+    y, mean, variance = tf.compat.v1.nn.fused_batch_norm(x, gamma, beta, epsilon=epsilon, is_training=True)
+    count = tf.cast(tf.reduce_prod(tf.shape(x)[:3]), variance.dtype)
+    return y, mean, variance * (count - 1) / count  # TensorFlow's is unbiased
 
 
 def _covers(x, pool: int) -> bool:

@@ -7,19 +7,21 @@ from keras import ops
 
 
 def instance_norm(x, gamma, beta, epsilon: float, relu: bool, pool: int):
-    y, _, _ = _norm(x, gamma, beta, epsilon, relu, tuple(range(1, len(x.shape) - 1)))
+    y, _, _ = _norm(x, gamma, beta, epsilon, tuple(range(1, len(x.shape) - 1)))
+    if relu:
+        y = ops.relu(y)
     if pool > 1:
         y = ops.average_pool(y, pool, strides=pool)
     return ops.cast(y, x.dtype)
 
 
-def batch_norm(x, gamma, beta, epsilon: float, relu: bool):
-    y, mean, variance = _norm(x, gamma, beta, epsilon, relu, tuple(range(len(x.shape) - 1)))
+def batch_norm(x, gamma, beta, epsilon: float):
+    y, mean, variance = _norm(x, gamma, beta, epsilon, tuple(range(len(x.shape) - 1)))
     channels = (x.shape[-1],)
     return ops.cast(y, x.dtype), ops.reshape(mean, channels), ops.reshape(variance, channels)
 
 
-def _norm(x, gamma, beta, epsilon: float, relu: bool, axes: tuple[int, ...]):
+def _norm(x, gamma, beta, epsilon: float, axes: tuple[int, ...]):
     half = keras.backend.standardize_dtype(x.dtype) in ("float16", "bfloat16")
     x = ops.cast(x, "float32") if half else x
     # Two passes: mean(x^2) - mean(x)^2 loses its digits where |mean| >> std, and needs a clip at 0 that cuts
@@ -28,7 +30,7 @@ def _norm(x, gamma, beta, epsilon: float, relu: bool, axes: tuple[int, ...]):
     centred = x - mean
     variance = _mean(ops.square(centred), axes)
     y = centred * (ops.rsqrt(variance + epsilon) * ops.cast(gamma, x.dtype)) + ops.cast(beta, x.dtype)
-    return ops.relu(y) if relu else y, mean, variance
+    return y, mean, variance
 
 
 def _mean(x, axes: tuple[int, ...]):

@@ -17,55 +17,32 @@ SLICES = 16  # that are added in one loop: partial sums have 1/16 of the input's
 
 
 class Form(NamedTuple):
-    """What is fixed when a cluster is traced: see `kerasticket.fused.instance_norm` and `batch_norm`."""
+    """What is fixed when a cluster is traced."""
 
     epsilon: float
     relu: bool
     pool: int
-    whole_batch: bool
-
-    @property
-    def axes(self) -> tuple[int, ...]:
-        """Of the partial sums, (batch, groups, width, channels), that are added up."""
-        return (0, 1, 2) if self.whole_batch else (1, 2)
-
-    def plain(self, x, gamma, beta):
-        if self.whole_batch:
-            return plain.batch_norm(x, gamma, beta, self.epsilon, self.relu)[0]
-        return plain.instance_norm(x, gamma, beta, self.epsilon, self.relu, self.pool)
 
 
 def instance_norm(x, gamma, beta, epsilon: float, relu: bool, pool: int):
     """x is (batch, height, width, channels), pool divides height and width."""
-    return _norm(x, gamma, beta, Form(epsilon, relu, pool, whole_batch=False))[0]
+    form = Form(epsilon, relu, pool)
 
-
-def batch_norm(x, gamma, beta, epsilon: float, relu: bool):
-    """x is (batch, height, width, channels)."""
-    y, mean, variance = _norm(x, gamma, beta, Form(epsilon, relu, 1, whole_batch=True))
-    return y, mean[0], variance[0]
-
-
-def _norm(x, gamma, beta, form: Form):
     @tf.custom_gradient
     def forward(x, gamma, beta):
-        y, mean, variance = _apply(x, *_partial_moments(x, form), gamma, beta, form)
-
-        def pull_back(slope, *_):  # mean and variance are for the moving statistics alone
-            return _norm_gradient(x, gamma, beta, slope, mean, variance, form)
-
-        return (y, mean, variance), pull_back
+        y, mean, scale = _apply(x, *_partial_moments(x), gamma, beta, form)
+        return y, lambda slope: _instance_norm_gradient(x, gamma, beta, slope, mean, scale, form)
 
     return forward(x, gamma, beta)
 
 
-def _norm_gradient(x, gamma, beta, slope, mean, variance, form: Form):
+def _instance_norm_gradient(x, gamma, beta, slope, mean, scale, form: Form):
     """Gradients for x, gamma and beta, as a function of all four that can be differentiated again."""
 
     @tf.custom_gradient
     def backward(x, gamma, beta, slope):
-        sums = _partial_gradients(x, gamma, beta, slope, mean, variance, form)
-        gradients = _gradients(x, gamma, beta, slope, mean, variance, *sums, form)
+        sums = _partial_gradients(x, gamma, beta, slope, mean, scale, form)
+        gradients = _gradients(x, gamma, beta, slope, mean, scale, *sums, form)
         return gradients, functools.partial(_plain_second_derivative, (x, gamma, beta, slope), form)
 
     return backward(x, gamma, beta, slope)
@@ -74,10 +51,11 @@ def _norm_gradient(x, gamma, beta, slope, mean, variance, form: Form):
 def _plain_second_derivative(arguments, form: Form, *cotangents):
     with tf.GradientTape() as outer:
         outer.watch(arguments)
-        *inputs, slope = arguments
+        x, gamma, beta, slope = arguments
+        inputs = (x, gamma, beta)
         with tf.GradientTape() as inner:
             inner.watch(inputs)
-            y = form.plain(*inputs)
+            y = plain.instance_norm(x, gamma, beta, *form)
         gradients = inner.gradient(y, inputs, output_gradients=slope)
     return outer.gradient(gradients, arguments, output_gradients=cotangents, unconnected_gradients="zero")
 
@@ -87,13 +65,13 @@ def _cluster(function):
 
 
 @_cluster
-def _partial_moments(x, form: Form):
+def _partial_moments(x):
     """Sums of x - pivot and of its square over groups of rows: (batch, groups, width, channels) each.
 
-    The pivot, one pixel, lies among the values, so that the variance keeps its digits.
+    The pivot, a pixel of the image, lies among the values, so that the variance keeps its digits.
     """
     group = _group(x.shape[1])
-    pivot = _wide(_pivot(x, form))[:, None, None]
+    pivot = _wide(_pivot(x))[:, None, None]
     rows = tf.reshape(x, (-1, x.shape[1] // group, group, *x.shape[2:]))
     terms = [_wide(rows[:, :, i]) - pivot for i in range(group)]
     return _added(terms), _added([term * term for term in terms])
@@ -101,30 +79,30 @@ def _partial_moments(x, form: Form):
 
 @_cluster
 def _apply(x, sums, squares, gamma, beta, form: Form):
-    """The result, mean and variance; these are (batch or 1, channels)."""
-    count = _count(x, sums.dtype, form)
-    shift = _total(sums, form) / count
-    variance = tf.maximum(_total(squares, form) / count - shift * shift, 0)
-    mean = _wide(_pivot(x, form)) + shift
-    scale = _scale(variance, form)
+    """The result, mean and 1 / std; these are (batch, channels)."""
+    count = tf.cast(x.shape[1] * x.shape[2], sums.dtype)
+    shift = tf.reduce_sum(sums, (1, 2)) / count
+    variance = tf.maximum(tf.reduce_sum(squares, (1, 2)) / count - shift * shift, 0)
+    mean = _wide(_pivot(x)) + shift
+    scale = tf.math.rsqrt(variance + tf.cast(form.epsilon, variance.dtype))
     gamma, beta = tf.cast(gamma, mean.dtype), tf.cast(beta, mean.dtype)
-    y = _windows(_wide(x), form.pool) * _spread(gamma * scale) + _spread(beta - mean * gamma * scale)
+    y = (_windows(_wide(x), form.pool) - _spread(mean)) * _spread(gamma * scale) + beta
     if form.relu:
         y = tf.nn.relu(y)
     window = range(form.pool)
     y = _added([y[:, :, i, :, j] for i in window for j in window]) / form.pool**2
-    return tf.cast(y, x.dtype), mean, variance
+    return tf.cast(y, x.dtype), mean, scale
 
 
 @_cluster
-def _partial_gradients(x, gamma, beta, slope, mean, variance, form: Form):
+def _partial_gradients(x, gamma, beta, slope, mean, scale, form: Form):
     """Sums of dL/dy and of dL/dy times the normalised x over groups of rows, y before ReLU and pooling."""
     pool = form.pool
     gamma, beta = tf.cast(gamma, mean.dtype), tf.cast(beta, mean.dtype)
     group = _group(x.shape[1] // pool, max(1, SLICES // pool**2))
     slope = tf.reshape(slope, (-1, slope.shape[1] // group, group, *slope.shape[2:]))
     x = tf.reshape(x, (-1, slope.shape[1], group, pool, slope.shape[3], pool, x.shape[3]))
-    mean, scale = mean[:, None, None], _scale(variance, form)[:, None, None]
+    mean, scale = mean[:, None, None], scale[:, None, None]
     sums, products = [], []
     for row, i, j in ((row, i, j) for row in range(group) for i in range(pool) for j in range(pool)):
         normal = (_wide(x[:, :, row, i, :, j]) - mean) * scale
@@ -137,10 +115,10 @@ def _partial_gradients(x, gamma, beta, slope, mean, variance, form: Form):
 
 
 @_cluster
-def _gradients(x, gamma, beta, slope, mean, variance, sums, products, form: Form):
+def _gradients(x, gamma, beta, slope, mean, scale, sums, products, form: Form):
     gamma, beta = tf.cast(gamma, mean.dtype), tf.cast(beta, mean.dtype)
-    count, scale = _count(x, mean.dtype, form), _scale(variance, form)
-    sums, products = _total(sums, form), _total(products, form)
+    count = tf.cast(x.shape[1] * x.shape[2], mean.dtype)
+    sums, products = tf.reduce_sum(sums, (1, 2)), tf.reduce_sum(products, (1, 2))
     normal = (_windows(_wide(x), form.pool) - _spread(mean)) * _spread(scale)
     slope = (_wide(slope) / form.pool**2)[:, :, None, :, None]
     if form.relu:
@@ -154,25 +132,9 @@ def _wide(x):
     return tf.cast(x, tf.float32) if x.dtype in (tf.float16, tf.bfloat16) else x
 
 
-def _pivot(x, form: Form):
-    """(batch or 1, channels)."""
-    pixels = x[:, x.shape[1] // 2, x.shape[2] // 2]
-    return pixels[:1] if form.whole_batch else pixels
-
-
-def _count(x, dtype, form: Form):
-    shape = tf.shape(x)
-    return tf.cast(tf.reduce_prod(shape[:3] if form.whole_batch else shape[1:3]), dtype)
-
-
-def _total(partial, form: Form):
-    """(batch or 1, channels)."""
-    total = tf.reduce_sum(partial, form.axes)
-    return total[None] if form.whole_batch else total
-
-
-def _scale(variance, form: Form):
-    return tf.math.rsqrt(variance + tf.cast(form.epsilon, variance.dtype))
+def _pivot(x):
+    """(batch, channels)."""
+    return x[:, x.shape[1] // 2, x.shape[2] // 2]
 
 
 def _windows(x, pool: int):
@@ -181,7 +143,7 @@ def _windows(x, pool: int):
 
 
 def _spread(x):
-    """(batch or 1, channels), shaped to meet `_windows`."""
+    """(batch, channels), shaped to meet `_windows`."""
     return x[:, None, None, None, None]
 
 

@@ -25,9 +25,13 @@ class InstanceNormalization(keras.layers.Layer):
         epsilon: added to the variance; 1e-5 as in torch (Keras' own default is 1e-3).
         center: add a trainable `beta`, which starts at 0.
         scale: multiply by a trainable `gamma`, which starts at 1.
+        relu: cut negative values afterwards. In one operation with the norm, as is the pooling, because
+            each of these alone costs as much time as reading and writing the input does.
+        pool_size: side of the average pooling behind it all ("valid"); 1: none.
 
     Raises:
-        ValueError: `epsilon` is not positive, or the input has no axis of positions or unknown channels.
+        ValueError: `epsilon` is not positive, `pool_size` is below 1, or the input has no axis of positions
+            or unknown channels.
 
     Example:
 
@@ -48,6 +52,8 @@ class InstanceNormalization(keras.layers.Layer):
         super().__init__(**kwargs)
         if not epsilon > 0:
             raise ValueError(f"Expected epsilon > 0, such as 1e-5. Received: epsilon={epsilon}")
+        if not (isinstance(pool_size, int) and pool_size >= 1):
+            raise ValueError(f"Expected pool_size >= 1, a whole number. Received: pool_size={pool_size}")
         self.epsilon = epsilon
         self.center = center
         self.scale = scale
@@ -85,37 +91,29 @@ class InstanceNormalization(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="kerasticket")
 class BatchNormalization(keras.layers.BatchNormalization):
-    """`keras.layers.BatchNormalization` with a ReLU of its own, faster in training.
+    """`keras.layers.BatchNormalization` with the same weights and values, faster in training on TensorFlow.
 
-    The same weights and values; with `relu=True` negative outputs are cut. In training its second derivatives
-    are right on TensorFlow too, where Keras' own take the variance around `stop_gradient(mean)`.
+    There its second derivatives are right in training too, where Keras' own take the variance around
+    `stop_gradient(mean)`.
 
     Input and output: `(batch, ..., channels)`, channels last.
 
     Example:
 
-    >>> tuple(BatchNormalization(relu=True, name="norm")(keras.random.normal((2, 8, 8, 3))).shape)
+    >>> tuple(BatchNormalization(name="norm")(keras.random.normal((2, 8, 8, 3))).shape)
     (2, 8, 8, 3)
     """
-
-    def __init__(self, *args: Any, relu: bool = False, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.relu = relu
 
     def call(self, inputs, training=None, mask=None):
         ours = self.axis in (-1, len(inputs.shape) - 1) and mask is None and not self.synchronized
         if not (training and self.trainable and ours):
-            outputs = super().call(inputs, training=training, mask=mask)
-            return ops.relu(outputs) if self.relu else outputs
+            return super().call(inputs, training=training, mask=mask)
         gamma, beta = _scale_and_shift(self, inputs)
-        outputs, *statistics = fused.batch_norm(inputs, gamma, beta, epsilon=self.epsilon, relu=self.relu)
+        outputs, *statistics = fused.batch_norm(inputs, gamma, beta, epsilon=self.epsilon)
         for moving, new in zip((self.moving_mean, self.moving_variance), statistics, strict=True):
             old = ops.convert_to_tensor(moving)
             moving.assign(old * self.momentum + ops.cast(new, old.dtype) * (1 - self.momentum))
         return ops.cast(outputs, self.compute_dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"relu": self.relu}
 
 
 def _scale_and_shift(layer, inputs):

@@ -33,20 +33,20 @@ class _Form:
             name=name,
         )(x)
 
-    def normalization(self, x, name: str, relu: bool = False):
+    def normalization(self, x, name: str):
         if self.batch_norm:
-            return BatchNormalization(momentum=0.9, epsilon=1e-5, relu=relu, name=name)(x)
-        return InstanceNormalization(relu=relu, name=name)(x)
+            return BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
+        return InstanceNormalization(name=name)(x)
 
     def stem(self, x, filters: int, size: int, stride: int):
         x = self.convolution(x, filters, size, stride, "stem_conv")
-        return self.normalization(x, "stem_norm", relu=True)
+        return layers.ReLU(name="stem_relu")(self.normalization(x, "stem_norm"))
 
     def basic_block(self, x, filters: int, stride: int, name: str):
         """Two 3x3 convolutions beside a shortcut, which is a 1x1 convolution where the shape changes."""
         pool = self.pooled and stride > 1
         y = self.convolution(x, filters, 3, 1 if pool else stride, f"{name}_conv1")
-        y = self.normalization(y, f"{name}_norm1", relu=True)
+        y = layers.ReLU(name=f"{name}_relu1")(self.normalization(y, f"{name}_norm1"))
         if pool:
             y = layers.AveragePooling2D(stride, name=f"{name}_pool")(y)
         y = self.normalization(self.convolution(y, filters, 3, 1, f"{name}_conv2"), f"{name}_norm2")
@@ -55,7 +55,7 @@ class _Form:
             if pool:
                 x = layers.AveragePooling2D(stride, name=f"{name}_shortcut_pool")(x)
             x = self.normalization(x, f"{name}_shortcut_norm")
-        return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([y, x]))
+        return layers.ReLU(name=f"{name}_relu2")(layers.Add(name=f"{name}_add")([y, x]))
 
     def classifier(self, inputs, x, blocks: Sequence[int], num_classes: int, name: str) -> keras.Model:
         """Stages of basic blocks (filters doubled and image halved from the second on), mean, Dense."""

@@ -1,0 +1,156 @@
+"""One side of a benchmark, in a process of its own: builds its work, then does it once for each line on stdin.
+
+`benchmark.py` starts several of these and lets them take turns. Not meant to be called by hand.
+"""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+
+from quiet import import_keras
+
+SHAPE, CLASSES, BATCH = (32, 32, 3), 10, 64
+Work = Callable[[], None]  # one timed run
+
+
+def synthetic_images(count: int):
+    """Random bytes as an image set; speed does not depend on what the images show."""
+    import numpy as np
+
+    import kerasticket as kt
+
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (count, *SHAPE), dtype=np.uint8)
+    labels = np.arange(count, dtype=np.int64) % CLASSES
+    names = tuple(str(label) for label in range(CLASSES))
+    return kt.data.ImageSet(images, labels, names, "random bytes", (0.5,) * 3, (0.25,) * 3)
+
+
+def network(net: str, width: int, masked: bool = True):
+    """A network of `kt.models`, if masked at 80% sparsity."""
+    import numpy as np
+
+    import kerasticket as kt
+
+    model = kt.models.MODELS[net](SHAPE, CLASSES, width=width, seed=0)
+    if masked:
+        model = kt.masked(model)
+        rng = np.random.default_rng(0)
+        kt.set_mask(model, {path: rng.random(m.shape) < 0.2 for path, m in kt.get_mask(model).items()})
+    return model
+
+
+def through_fit(
+    net: str, width: int, images: int, passes: int, *, policy: str = "float32", masked: bool = True,
+    fused: str = "auto", batch_size: int = BATCH, rounds: int = 1,
+) -> Work:  # fmt: skip
+    """Training by `fit` with the paper's augmentation, and the IMP callback if masked; a Keras epoch a round."""
+    import_keras()
+    import keras
+
+    import kerasticket as kt
+    from kerasticket import fused as fused_operations
+
+    keras.config.set_dtype_policy(policy)
+    recipe = kt.training.Recipe(passes, batch_size, passes_per_epoch=passes, augmentation=kt.data.PAPER_CIFAR)
+    pipeline = recipe.pipeline(synthetic_images(images), 0)
+    model = network(net, width, masked)
+    recipe.compile(model, pipeline)
+
+    def work() -> None:
+        imp = kt.callbacks.IterativeMagnitudePruning(rounds=rounds, epochs_per_round=1)
+        callbacks, epochs = ([imp], imp.total_epochs) if masked else ([], rounds)
+        with fused_operations.mode(fused):
+            model.fit(pipeline, epochs=epochs, callbacks=callbacks, verbose=0, shuffle=False)
+
+    return work
+
+
+def bare_loop(net: str, width: int, steps: int) -> Work:
+    """The compiled step on one resident, prepared batch: no data, no callbacks, no epochs."""
+    import_keras()
+    import tensorflow as tf
+
+    import kerasticket as kt
+
+    recipe = kt.training.Recipe(1, BATCH, augmentation=kt.data.PAPER_CIFAR)
+    pipeline = recipe.pipeline(synthetic_images(BATCH), 0)
+    model = network(net, width)
+    recipe.compile(model, pipeline)
+    endless = tf.data.Dataset.from_tensors(next(iter(pipeline))).repeat()
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    batches = iter(endless.with_options(options))
+    step = model.make_train_function() or model.train_function
+
+    def work() -> None:
+        for _ in range(steps):
+            logs = step(batches)
+        float(logs["loss"])
+
+    return work
+
+
+def convolutions(width: int, steps: int, *, policy: str = "float32") -> Work:
+    """The convolutions of a training step of ConvNet-3 alone, forward and backward, by TensorFlow's own kernels."""
+    import_keras()
+    import tensorflow as tf
+
+    dtype = "bfloat16" if policy == "mixed_bfloat16" else "float32"
+    shapes = ((32, 3), (16, width), (8, width))
+    kernels = [tf.cast(tf.random.normal((3, 3, channels, width)), dtype) for _, channels in shapes]
+    images = [tf.cast(tf.random.normal((BATCH, side, side, channels)), dtype) for side, channels in shapes]
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            tape.watch([kernels, images[1:]])  # the images themselves need no gradient
+            outputs = [tf.nn.conv2d(x, k, 1, "SAME") for x, k in zip(images, kernels, strict=True)]
+        return tape.gradient(outputs, [kernels, images[1:]], output_gradients=outputs)
+
+    def work() -> None:
+        for _ in range(steps):
+            gradients = step()
+        float(tf.cast(gradients[0][0][0, 0, 0, 0], "float32"))
+
+    return work
+
+
+def pytorch(net: str, width: int, images: int, passes: int, *, options: str = "") -> Work:
+    """The peer: see `peers.py`."""
+    import peers
+    import torch
+
+    torch.manual_seed(0)
+    pixels = torch.randn(images, 3, 32, 32)
+    labels = torch.nn.functional.one_hot(torch.arange(images) % CLASSES, CLASSES).float()
+    training = peers.Training(peers.NETWORKS[net](width), pixels, labels, options=options)
+
+    def work() -> None:
+        for _ in range(passes):
+            training.epoch()
+
+    return work
+
+
+SIDES: dict[str, Callable[..., Work]] = {
+    function.__name__: function for function in (through_fit, bare_loop, convolutions, pytorch)
+}
+
+
+def main() -> None:
+    """Arguments: a side, and its keyword arguments as JSON. Prints JSON lines: seconds, and peak memory so far."""
+    name, arguments = sys.argv[1:]
+    work = SIDES[name](**json.loads(arguments))
+    for _ in sys.stdin:
+        started = time.perf_counter()
+        work()
+        seconds = time.perf_counter() - started
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB on Linux
+        print(json.dumps({"seconds": seconds, "peak_gib": peak}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

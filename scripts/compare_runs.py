@@ -1,0 +1,116 @@
+"""What another precision (or backend, or machine) changes: two runs of `distilled_pruning.py`, side by side.
+
+    python scripts/distilled_pruning.py --data-orders 1 2 --train-rounds 4 9 --out runs/float32
+    python scripts/distilled_pruning.py --data-orders 1 2 --train-rounds 4 9 --out runs/bfloat16 --precision mixed_bfloat16
+    python scripts/compare_runs.py runs/float32 runs/bfloat16 --csv assets/results/precision.csv
+
+Per kind and round, mean and sample std over the seeds that both have: overlap of the two runs' masks (IoU, beside
+that of two seeds of the first run), test accuracy, and the midpoint barrier in train loss between two data orders.
+"""  # noqa: E501  (commands that can be pasted)
+
+import argparse
+import csv
+import itertools
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from quiet import import_keras
+
+
+def main(first: Path, second: Path, csv_path: Path | None) -> None:
+    import_keras()
+    import keras
+    from rich.console import Console
+    from rich.table import Table
+
+    import kerasticket as kt
+    from kerasticket.runs import atomic, read_json
+
+    configs = [read_json(folder / "config.json") for folder in (first, second)]
+    differing = {name for name in configs[0] if configs[0][name] != configs[1].get(name)} - {"out"}
+    print(f"differ in: {', '.join(sorted(differing)) or 'nothing'}")
+    runs = [kt.Run(first), kt.Run(second)]
+    results = [run.results() for run in runs]
+    seeds = sorted(set.intersection(*({row["init_seed"] for row in each} for each in results)))
+    trained = sorted(set.intersection(*({(row["kind"], row["round"]) for row in each} for each in results)))
+    data = train_data(configs[0])
+    judge = keras.saving.load_model(runs[0].ticket(seeds[0], *trained[0]), compile=False)
+    judge.compile(loss=keras.losses.CategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+
+    def loss(params) -> float:
+        kt.set_params(judge, params)
+        return kt.training.evaluate(judge, data)["loss"]
+
+    rows = [row(kt, runs, results, seeds, kind, index, loss) for kind, index in trained]
+    if csv_path:
+        with atomic(csv_path) as temporary, open(temporary, "w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    table = Table(title=f"{first.name} and {second.name}, {len(seeds)} seeds")
+    for heading in rows[0]:
+        table.add_column(heading, justify="right")
+    for each in rows:
+        table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in each.values()))
+    Console(width=150).print(table)
+
+
+def row(kt, runs, results, seeds, kind: str, index: int, loss: Callable) -> dict[str, Any]:
+    """One line of the table."""
+    masks = [[kt.Ticket.load(run.ticket(seed, kind, index)).mask for seed in seeds] for run in runs]
+    between_runs = [iou(a, b) for a, b in zip(*masks, strict=True)]
+    between_seeds = [iou(a, b) for a, b in itertools.combinations(masks[0], 2)]
+    line: dict[str, Any] = {"kind": kind, "round": index}
+    line |= spread("IoU of the runs", between_runs) | {"IoU of seeds": statistics.mean(between_seeds)}
+    for name, run, rows in zip(("first", "second"), runs, results, strict=True):
+        accuracies = [
+            statistics.mean(
+                each["accuracy"] for each in rows if (each["init_seed"], each["kind"], each["round"]) == key
+            )
+            for key in ((seed, kind, index) for seed in seeds)
+        ]
+        line |= spread(f"accuracy, {name}", accuracies)
+        line |= spread(f"barrier, {name}", [barrier(run.round(seed, kind, index), loss) for seed in seeds])
+    return line
+
+
+def spread(name: str, values: list[float]) -> dict[str, float]:
+    return {name: statistics.mean(values), f"{name}, std": statistics.stdev(values) if len(values) > 1 else 0.0}
+
+
+def iou(a, b) -> float:
+    """Kept by both / kept by either, over all weights."""
+    both = sum(int((a[path] & b[path]).sum()) for path in a)
+    return both / sum(int((a[path] | b[path]).sum()) for path in a)
+
+
+def train_data(config: dict[str, Any]):
+    import kerasticket as kt
+
+    options = {name: config[name] for name in ("images_per_class", "image_size", "data_dir")}
+    return kt.data.load(config["dataset"], **options)
+
+
+def barrier(folder: Path, loss: Callable) -> float:
+    """Loss at the midpoint of the networks of two data orders, minus the mean of the ends; NaN without two."""
+    import keras
+
+    import kerasticket as kt
+
+    orders = sorted(folder.glob("order_*/trained.keras"))[:2]
+    if len(orders) < 2:
+        return float("nan")
+    ends = [kt.get_params(keras.saving.load_model(path, compile=False)) for path in orders]
+    middle = {path: (ends[0][path] + ends[1][path]) / 2 for path in ends[0]}
+    return loss(middle) - (loss(ends[0]) + loss(ends[1])) / 2
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("first", type=Path)
+    parser.add_argument("second", type=Path)
+    parser.add_argument("--csv", type=Path)
+    options = parser.parse_args()
+    main(options.first, options.second, options.csv)
