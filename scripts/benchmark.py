@@ -5,7 +5,7 @@
 
 Every side of a row is a process of its own (`benchmark_sides.py`); they take turns, and what is reported are
 ratios of median speeds. The peers (`peers.py`) do the same work in plain PyTorch, on all cores, with the same
-batches and augmentation; without torch they are skipped. While the machine is loaded nothing is timed.
+batches and augmentation; without torch they are skipped. A row is not begun while the machine is loaded.
 """
 
 import argparse
@@ -28,7 +28,10 @@ PYTORCH = ("bfloat16", "compile", "bfloat16 compile", "bfloat16 channels_last co
 
 Side = tuple[str, dict[str, Any]]  # a name in benchmark_sides.SIDES and its arguments
 Row = tuple[str, dict[str, Side], dict[str, tuple[str, str]], int]
-"""What it is; sides by name; ratios as (side, than side) where "*" ends a prefix and means the fastest; images."""
+"""What it is; sides by name; ratios as (side, than side); images in a run, 0 where speed is not what is measured.
+
+In a ratio "*float" is the faster of float32 and bfloat16, "*pytorch" the fastest of PyTorch's.
+"""
 
 
 def against_pytorch(net: str, width: int, images: int, passes: int) -> Row:
@@ -75,7 +78,7 @@ def memory() -> Row:
     cpu = {"net": "convnet", "width": 32, "images": 10_000, "passes": 1}
     full = {"net": "convnet", "width": 128, "images": 50_000, "passes": 1, "policy": "mixed_bfloat16"}
     sides: dict[str, Side] = {"cifar10-cpu": ("through_fit", cpu), "full set, width 128": ("through_fit", full)}
-    return "peak resident memory of an epoch", sides, {}, 10_000
+    return "peak resident memory of an epoch", sides, {}, 0
 
 
 ROWS = {
@@ -137,17 +140,20 @@ def measure(sides: Mapping[str, Side], runs: int, warm: int) -> dict[str, dict[s
     }
 
 
-def measured_row(name: str, runs: int) -> dict[str, Any]:
+def measured_row(name: str, runs: int, loaded: bool = False) -> dict[str, Any]:
     """Sides, speeds and ratios of one row, as JSON."""
+    about = machine()
+    if (about["load_before"] or 0) > IDLE and not loaded:
+        sys.exit(f"Others use {about['load_before']:.0%} of the cores: nothing measured now would mean anything.")
     meaning, sides, ratios, images = ROWS[name]()
     sides, skipped = available(sides)
     measured = measure(sides, *((1, 0) if name == "memory" else (runs, 3)))
-    row: dict[str, Any] = {"meaning": meaning, "sides": measured, "skipped": skipped, "ratios": {}}
+    row: dict[str, Any] = {"meaning": meaning, "sides": measured, "skipped": skipped, "ratios": {}, "machine": about}
     for label, pair in ratios.items():
         ours, theirs = (fastest(measured, side) for side in pair)
         if ours and theirs:
             row["ratios"][label] = theirs / ours
-    for side in measured.values():
+    for side in measured.values() if images else ():
         side["images_per_second"] = images / side["seconds"]
     return row
 
@@ -208,7 +214,8 @@ def machine() -> dict[str, Any]:
 def report(name: str, row: Mapping[str, Any]) -> None:
     print(f"\n{name}: {row['meaning']}")
     for side, values in row["sides"].items():
-        speed = f"{values['images_per_second']:8.0f} images/s   {values['seconds']:7.3f} s"
+        speed = f"{values['images_per_second']:8.0f} images/s" if "images_per_second" in values else " " * 17
+        speed += f"   {values['seconds']:7.3f} s"
         spread = f"({values['fastest']:.3f} to {values['slowest']:.3f})"
         print(f"  {side:32} {speed} {spread}   peak {values['peak_gib']:.2f} GiB")
     for side, reason in row["skipped"].items():
@@ -225,21 +232,19 @@ def main() -> None:
     parser.add_argument("--loaded", action="store_true", help="measure even if the machine is not idle")
     options = parser.parse_args()
     about = machine()
-    if (about["load_before"] or 0) > IDLE and not options.loaded:
-        sys.exit(f"Others use {about['load_before']:.0%} of the cores: nothing measured now would mean anything.")
     print(", ".join(f"{key} {about[key]}" for key in ("tensorflow", "keras", "torch", "threads", "features")))
     rows: dict[str, Any] = {}
     if options.json and os.path.exists(options.json):
         rows = json.loads(Path(options.json).read_text())["rows"]
     for name in options.row or ROWS:
-        rows[name] = measured_row(name, options.runs) | {"runs": options.runs}
+        rows[name] = measured_row(name, options.runs, options.loaded) | {"runs": options.runs}
         report(name, rows[name])
     start = start_seconds(options.runs)
     print(f"\ndistilled_pruning.py --help starts and ends in {start:.2f} s")
     if options.json:
         from kerasticket.runs import write_json
 
-        results = {"machine": about, "help_seconds": start, "rows": dict(sorted(rows.items()))}
+        results = {"help_seconds": start, "rows": dict(sorted(rows.items()))}
         write_json(options.json, results)
         print(f"Results: {options.json}")
 

@@ -44,9 +44,12 @@ def network(net: str, width: int, masked: bool = True):
 
 def through_fit(
     net: str, width: int, images: int, passes: int, *, policy: str = "float32", masked: bool = True,
-    fused: str = "auto", batch_size: int = BATCH, rounds: int = 1,
+    fused: str = "auto", batch_size: int = BATCH, rounds: int = 0,
 ) -> Work:  # fmt: skip
-    """Training by `fit` with the paper's augmentation, and the IMP callback if masked; a Keras epoch a round."""
+    """Training by `fit` with the paper's augmentation, and the IMP callback if masked.
+
+    `rounds` of pruning, of a Keras epoch each; 0: one epoch in the middle of a long round.
+    """
     import_keras()
     import keras
 
@@ -60,8 +63,8 @@ def through_fit(
     recipe.compile(model, pipeline)
 
     def work() -> None:
-        imp = kt.callbacks.IterativeMagnitudePruning(rounds=rounds, epochs_per_round=1)
-        callbacks, epochs = ([imp], imp.total_epochs) if masked else ([], rounds)
+        imp = kt.callbacks.IterativeMagnitudePruning(rounds=max(1, rounds), epochs_per_round=1 if rounds else 1000)
+        callbacks, epochs = [imp] if masked else [], imp.total_epochs if rounds else 1
         with fused_operations.mode(fused):
             model.fit(pipeline, epochs=epochs, callbacks=callbacks, verbose=0, shuffle=False)
 

@@ -11,6 +11,7 @@ that of two seeds of the first run), test accuracy, and the midpoint barrier in 
 import argparse
 import csv
 import itertools
+import math
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -34,14 +35,17 @@ def main(first: Path, second: Path, csv_path: Path | None) -> None:
     runs = [kt.Run(first), kt.Run(second)]
     results = [run.results() for run in runs]
     seeds = sorted(set.intersection(*({row["init_seed"] for row in each} for each in results)))
-    trained = sorted(set.intersection(*({(row["kind"], row["round"]) for row in each} for each in results)))
+    finished = [{(row["init_seed"], row["kind"], row["round"]) for row in each} for each in results]
+    both = set.intersection(*finished)
+    trained = sorted({key[1:] for key in both if all((seed, *key[1:]) in both for seed in seeds)})
     data = train_data(configs[0])
     judge = keras.saving.load_model(runs[0].ticket(seeds[0], *trained[0]), compile=False)
     judge.compile(loss=keras.losses.CategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    batches = kt.data.pipeline(data, batch_size=256, shuffle=False)
 
     def loss(params) -> float:
         kt.set_params(judge, params)
-        return kt.training.evaluate(judge, data)["loss"]
+        return kt.training.evaluate(judge, batches)["loss"]
 
     rows = [row(kt, runs, results, seeds, kind, index, loss) for kind, index in trained]
     if csv_path:
@@ -63,7 +67,7 @@ def row(kt, runs, results, seeds, kind: str, index: int, loss: Callable) -> dict
     between_runs = [iou(a, b) for a, b in zip(*masks, strict=True)]
     between_seeds = [iou(a, b) for a, b in itertools.combinations(masks[0], 2)]
     line: dict[str, Any] = {"kind": kind, "round": index}
-    line |= spread("IoU of the runs", between_runs) | {"IoU of seeds": statistics.mean(between_seeds)}
+    line |= spread("IoU of the runs", between_runs) | {"IoU of seeds": statistics.mean(between_seeds or [math.nan])}
     for name, run, rows in zip(("first", "second"), runs, results, strict=True):
         accuracies = [
             statistics.mean(

@@ -160,7 +160,3 @@ class Training:
     def epoch(self) -> float:
         """One pass over the data; the mean loss, read once as the authors' loop reads its meters."""
         return sum(float(self.step(x, y).detach()) for x, y in self.batches())
-
-
-# What "the best PyTorch configuration" is the fastest of. "compile" needs a C++ compiler.
-OPTIONS = ("", "channels_last", "bfloat16", "compile", "bfloat16 compile", "bfloat16 channels_last compile")

@@ -99,9 +99,10 @@ def test_half_precision_rounds_only_the_result(dtype):
     np.testing.assert_allclose(*(ops.convert_to_numpy(ops.cast(y, "float32")) for y in (ours, expected)), atol=2e-2)
 
 
-def test_batch_norm_is_that_of_keras():
-    """Outputs, moving statistics and gradients of a training step equal those of Keras' own layer."""
-    x, gamma, beta = inputs((6, 5, 4, 3))
+@pytest.mark.parametrize("shape", [(6, 5, 4, 3), (6, 3), (6, 5, 3)], ids=str)
+def test_batch_norm_is_that_of_keras(shape):
+    """Outputs in training and inference, and moving statistics, equal those of Keras' own layer."""
+    x, gamma, beta = inputs(shape)
     results = []
     for cls in (BatchNormalization, keras.layers.BatchNormalization):
         layer = cls(momentum=0.9, epsilon=1e-5, name="norm")
@@ -126,6 +127,49 @@ def test_second_derivatives_of_batch_norm():
     ours = numbers(autodiff.hvp(loss)(x, vector))[0]
     up, down = (numbers(autodiff.gradient(loss)(x + sign * 1e-2 * vector))[0] for sign in (1, -1))
     np.testing.assert_allclose(ours, (up - down) / 2e-2, atol=0.01 * abs(ours).max())
+
+
+def test_gradients_of_batch_norm_equal_the_plain_form():
+    """For input, gamma and beta."""
+    arguments = [ops.convert_to_tensor(a) for a in inputs((4, 4, 4, 3))]
+    weights = ops.convert_to_tensor(RNG.normal(size=(4, 4, 4, 3)).astype("float32"))
+    for argument in range(3):
+        ours, expected = (
+            numbers(autodiff.gradient(lambda *a, f=f: ops.sum(ops.sin(f(*a)[0]) * weights), argument)(*arguments))[0]
+            for f in (lambda *a: fused.batch_norm(*a, epsilon=1e-5), lambda *a: plain.batch_norm(*a, 1e-5))
+        )
+        np.testing.assert_allclose(ours, expected, atol=1e-5 * max(1, abs(expected).max()))
+
+
+def test_renorm_is_left_to_keras():
+    """Batch renormalisation corrects with moving statistics; our fast form does not, so it must not be taken."""
+    x = RNG.normal(2.0, 3.0, (6, 5, 4, 3)).astype("float32")
+    results = []
+    for cls in (BatchNormalization, keras.layers.BatchNormalization):
+        try:
+            layer = cls(renorm=True, name="norm")
+        except (TypeError, ValueError):
+            pytest.skip("this Keras has no renorm")
+        results.append(numbers([layer(x, training=True), layer(x, training=True)]))
+    for ours, expected in zip(*results, strict=True):
+        np.testing.assert_array_equal(ours, expected)
+
+
+def test_models_are_freed():
+    """A model that was trained and dropped leaves nothing behind: no gradient of ours keeps its graph."""
+    import gc
+    import weakref
+
+    import kerasticket as kt
+
+    model = kt.models.convnet((16, 16, 3), 10, width=4, seed=0)
+    model.compile("sgd", "mse")
+    model.train_on_batch(np.zeros((8, 16, 16, 3), "float32"), np.zeros((8, 10), "float32"))
+    gone = [weakref.ref(variable) for variable in model.trainable_variables]
+    del model
+    keras.backend.clear_session()
+    gc.collect()
+    assert not any(reference() is not None for reference in gone)
 
 
 def test_the_mode_is_a_choice_of_three():

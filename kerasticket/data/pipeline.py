@@ -249,38 +249,57 @@ def fold_in(key, number):
 
 
 def _batch_maker(data: Data, augmentation: Augmentation | None) -> Callable:
-    """A function of (key, positions) that makes one batch; XLA compiles its arithmetic to a few loops."""
+    """A function of (key, positions) that makes one batch."""
     tf, xp = tensorflow(), tensorflow_namespace()
     read_images, read_labels = _readers(data)
-    mean, std = (np.asarray(each, np.float32) for each in (data.mean, data.std))
-
-    def normalise(images):
-        return (images - mean) / std if _space(data) == "unit" else images
-
-    def widen(images):
-        return tf.cast(images, tf.float32) / 255 if images.dtype == tf.uint8 else images
-
+    space = (tuple(data.mean), tuple(data.std)) if _space(data) == "unit" else None
     if augmentation is None:
-        ready = tf.function(lambda images: normalise(widen(images)), autograph=False, jit_compile=True)
-        return lambda key, chosen: (ready(read_images(chosen)), read_labels(chosen))
+        return lambda key, chosen: (normalised(widened(read_images(chosen)), space), read_labels(chosen))
+    augment = compiled_augmentation(augmentation, space)
 
-    # Compiled apart, as XLA would compute the colours anew for each pixel that a rotation reads, and the
-    # rotation for each that CutMix does.
+    def make(key, chosen):
+        # Drawn here, as XLA's own generator gives other numbers. What `draw` computes with them is not used,
+        # and TensorFlow removes it from the graph.
+        draws = Draws(key)
+        recipes.draw(xp, augmentation, draws, tf.shape(chosen)[0])
+        return augment(draws.drawn, read_images(chosen), read_labels(chosen))
+
+    return make
+
+
+Space = tuple[tuple[float, ...], tuple[float, ...]] | None  # mean and std that images in [0, 1] are normalised with
+
+
+def widened(images):
+    """Images in [0, 1] from bytes; others as they are."""
+    tf = tensorflow()
+    return tf.cast(images, tf.float32) / 255 if images.dtype == tf.uint8 else images
+
+
+def normalised(images, space: Space):
+    """Images in the space that networks see."""
+    return images if space is None else (images - np.asarray(space[0], np.float32)) / np.asarray(space[1], np.float32)
+
+
+@lru_cache(maxsize=16)
+def compiled_augmentation(augmentation: Augmentation, space: Space) -> Callable:
+    """A function of (uniform draws, images as read, labels), compiled by XLA; pipelines that agree share it."""
+    tf, xp = tensorflow(), tensorflow_namespace()
+    # Three loops, as XLA would compute the colours anew for each pixel that a rotation reads, and the rotation
+    # for each that CutMix does.
     colours = dataclasses.replace(augmentation, one_of=(), cutout=False)
     moves = dataclasses.replace(augmentation, flip=False, colour=False)
 
     def compiled(step):
-        """A function of (the draws, images, labels); drawing is arithmetic too, on uniform numbers."""
-
-        def run(drawn, images, *labels):
+        def run(drawn, images, *labels):  # drawing is arithmetic too, on uniform numbers
             return step(recipes.draw(xp, augmentation, replay(drawn), tf.shape(images)[0]), images, *labels)
 
         return tf.function(run, autograph=False, jit_compile=True)
 
     @compiled
     def colour(parameters, images):
-        images = recipes.augment_unit(xp, augmentation, widen(images), parameters)
-        return recipes.augment(xp, colours, normalise(images), parameters)
+        images = recipes.augment_unit(xp, augmentation, widened(images), parameters)
+        return recipes.augment(xp, colours, normalised(images, space), parameters)
 
     @compiled
     def move(parameters, images):
@@ -290,15 +309,11 @@ def _batch_maker(data: Data, augmentation: Augmentation | None) -> Callable:
     def mix(parameters, images, labels):
         return recipes.cutmix(xp, augmentation, images, labels, parameters)
 
-    def make(key, chosen):
-        # Drawn here, as XLA's own generator gives other numbers. What `draw` computes with them is not used,
-        # and TensorFlow removes it from the graph.
-        draws = Draws(key)
-        recipes.draw(xp, augmentation, draws, tf.shape(chosen)[0])
-        images, labels = move(draws.drawn, colour(draws.drawn, read_images(chosen))), read_labels(chosen)
-        return mix(draws.drawn, images, labels) if augmentation.cutmix else (images, labels)
+    def augment(drawn, images, labels):
+        images = move(drawn, colour(drawn, images))
+        return mix(drawn, images, labels) if augmentation.cutmix else (images, labels)
 
-    return make
+    return augment
 
 
 class Draws:

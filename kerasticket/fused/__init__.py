@@ -1,13 +1,15 @@
-"""Operations that a backend has a faster form of; each equals its plain form, derivatives of any order too.
+"""Operations that a backend has a faster form of; each equals its plain form, first and second derivatives too.
 
-The fast forms are chosen where they were measured to be faster: on TensorFlow on CPUs, and on torch. Everywhere
-else, and for types and sizes that they do not cover, the plain `keras.ops` forms run.
+The fast form of `instance_norm` is chosen where it was measured to be faster: on TensorFlow on CPUs, and on torch;
+that of `batch_norm` on TensorFlow. Elsewhere, and for types and sizes that they do not cover, the plain
+`keras.ops` forms run.
 """
 
 import contextlib
 from collections.abc import Iterator
 
 import keras
+from keras import ops
 
 from kerasticket.fused import plain
 
@@ -19,7 +21,8 @@ _mode = "auto"
 def mode(name: str) -> Iterator[None]:
     """Within it, models that are traced choose fast forms by measurement ("auto"), "always" or "never".
 
-    What is traced already keeps its form. "always" has fast forms on GPUs too; backends without any stay plain.
+    What is traced already keeps its form. "always" has fast forms on TensorFlow's GPUs too, where they were not
+    measured; backends without any stay plain.
 
     Raises:
         ValueError: an unknown name.
@@ -41,7 +44,7 @@ def mode(name: str) -> Iterator[None]:
 
 
 def fast_forms() -> bool:
-    """Whether fast forms are chosen now."""
+    """Whether `instance_norm` takes a fast form now."""
     backend = keras.config.backend()
     if _mode == "never" or backend not in _INSTANCE_NORM:
         return False
@@ -58,8 +61,8 @@ def instance_norm(x, gamma, beta, *, epsilon: float, relu: bool = False, pool: i
     """Instance normalisation over all positions, then scale, shift, ReLU and average pooling: one operation.
 
     Args:
-        x: (batch, ..., channels), one to three axes of positions.
-        gamma, beta: (channels,), float32 or float64.
+        x: (batch, ..., channels), one to three axes of positions; floating.
+        gamma, beta: (channels,).
         epsilon: added to the variance.
         relu: cut negative values after the shift.
         pool: side of the pooling windows; positions that fill none are left out, as `padding="valid"` has it.
@@ -73,6 +76,7 @@ def instance_norm(x, gamma, beta, *, epsilon: float, relu: bool = False, pool: i
     >>> tuple(instance_norm(ops.ones((2, 4, 4, 3)), ops.ones(3), ops.zeros(3), epsilon=1e-5, pool=2).shape)
     (2, 2, 2, 3)
     """
+    gamma, beta = _as_wide_as_sums(x, gamma, beta)
     if fast_forms() and _covers(x, pool):
         return _INSTANCE_NORM[keras.config.backend()](x, gamma, beta, epsilon, relu, pool)
     return plain.instance_norm(x, gamma, beta, epsilon, relu, pool)
@@ -92,7 +96,7 @@ def _torch_instance_norm(x, gamma, beta, epsilon: float, relu: bool, pool: int):
     y = (x.float() if half else x).permute(0, 3, 1, 2)
     # The norm does not change with a shift, and torch's one-pass variance keeps its digits near zero.
     y = y - y[:, :, y.shape[2] // 2, y.shape[3] // 2, None, None].detach()
-    y = torch.group_norm(y, y.shape[1], gamma.to(y.dtype), beta.to(y.dtype), epsilon)
+    y = torch.group_norm(y, y.shape[1], gamma, beta, epsilon)
     y = torch.relu(y) if relu else y
     y = torch.nn.functional.avg_pool2d(y, pool) if pool > 1 else y
     return y.permute(0, 2, 3, 1).to(x.dtype)
@@ -109,8 +113,8 @@ def batch_norm(x, gamma, beta, *, epsilon: float):
         gamma, beta, epsilon: as in `instance_norm`.
 
     Returns:
-        (y of x's dtype, mean, biased variance). Differentiate y alone. The statistics are (channels,), of
-        float32 or better.
+        (y of x's dtype, mean, biased variance). Differentiate y alone, twice at most. The statistics are
+        (channels,), of float32 or better.
 
     Example:
 
@@ -119,8 +123,9 @@ def batch_norm(x, gamma, beta, *, epsilon: float):
     >>> [float(m) for m in mean]
     [1.0, 1.0, 1.0]
     """
-    double = keras.backend.standardize_dtype(x.dtype) == "float64"
-    if _mode != "never" and keras.config.backend() == "tensorflow" and len(x.shape) == 4 and not double:
+    gamma, beta = _as_wide_as_sums(x, gamma, beta)
+    fast = _mode != "never" and keras.config.backend() == "tensorflow"
+    if fast and len(x.shape) == 4 and keras.backend.standardize_dtype(x.dtype) != "float64":
         return _tensorflow_batch_norm(x, gamma, beta, epsilon)
     return plain.batch_norm(x, gamma, beta, epsilon)
 
@@ -131,6 +136,12 @@ def _tensorflow_batch_norm(x, gamma, beta, epsilon: float):
     y, mean, variance = tf.compat.v1.nn.fused_batch_norm(x, gamma, beta, epsilon=epsilon, is_training=True)
     count = tf.cast(tf.reduce_prod(tf.shape(x)[:3]), variance.dtype)
     return y, mean, variance * (count - 1) / count  # TensorFlow's is unbiased
+
+
+def _as_wide_as_sums(x, *weights):
+    """Channel weights in the dtype that sums over x have."""
+    double = keras.backend.standardize_dtype(x.dtype) == "float64"
+    return [ops.cast(weight, "float64" if double else "float32") for weight in weights]
 
 
 def _covers(x, pool: int) -> bool:

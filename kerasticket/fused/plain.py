@@ -11,7 +11,7 @@ def instance_norm(x, gamma, beta, epsilon: float, relu: bool, pool: int):
     if relu:
         y = ops.relu(y)
     if pool > 1:
-        y = ops.average_pool(y, pool, strides=pool)
+        y = ops.average_pool(y, pool, strides=pool, data_format="channels_last")
     return ops.cast(y, x.dtype)
 
 
@@ -29,7 +29,7 @@ def _norm(x, gamma, beta, epsilon: float, axes: tuple[int, ...]):
     mean = _mean(x, axes)
     centred = x - mean
     variance = _mean(ops.square(centred), axes)
-    y = centred * (ops.rsqrt(variance + epsilon) * ops.cast(gamma, x.dtype)) + ops.cast(beta, x.dtype)
+    y = centred * (ops.rsqrt(variance + epsilon) * gamma) + beta
     return y, mean, variance
 
 

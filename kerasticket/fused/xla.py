@@ -25,13 +25,22 @@ class Form(NamedTuple):
 
 
 def instance_norm(x, gamma, beta, epsilon: float, relu: bool, pool: int):
-    """x is (batch, height, width, channels), pool divides height and width."""
-    form = Form(epsilon, relu, pool)
+    """x is (batch, height, width, channels), pool divides height and width; gamma and beta are as wide as sums."""
+    return _instance_norm(x, gamma, beta, Form(epsilon, relu, pool))
 
+
+@functools.partial(tf.function, autograph=False)
+def _instance_norm(x, gamma, beta, form: Form):
+    # In a function of its own, traced once for each shape: TensorFlow keeps every custom gradient until the
+    # process ends, and with it the graph that it was defined in, which would be the model's.
     @tf.custom_gradient
     def forward(x, gamma, beta):
         y, mean, scale = _apply(x, *_partial_moments(x), gamma, beta, form)
-        return y, lambda slope: _instance_norm_gradient(x, gamma, beta, slope, mean, scale, form)
+
+        def pull_back(slope):
+            return _instance_norm_gradient(x, gamma, beta, tf.ensure_shape(slope, y.shape), mean, scale, form)
+
+        return y, pull_back
 
     return forward(x, gamma, beta)
 
@@ -85,7 +94,6 @@ def _apply(x, sums, squares, gamma, beta, form: Form):
     variance = tf.maximum(tf.reduce_sum(squares, (1, 2)) / count - shift * shift, 0)
     mean = _wide(_pivot(x)) + shift
     scale = tf.math.rsqrt(variance + tf.cast(form.epsilon, variance.dtype))
-    gamma, beta = tf.cast(gamma, mean.dtype), tf.cast(beta, mean.dtype)
     y = (_windows(_wide(x), form.pool) - _spread(mean)) * _spread(gamma * scale) + beta
     if form.relu:
         y = tf.nn.relu(y)
@@ -98,7 +106,6 @@ def _apply(x, sums, squares, gamma, beta, form: Form):
 def _partial_gradients(x, gamma, beta, slope, mean, scale, form: Form):
     """Sums of dL/dy and of dL/dy times the normalised x over groups of rows, y before ReLU and pooling."""
     pool = form.pool
-    gamma, beta = tf.cast(gamma, mean.dtype), tf.cast(beta, mean.dtype)
     group = _group(x.shape[1] // pool, max(1, SLICES // pool**2))
     slope = tf.reshape(slope, (-1, slope.shape[1] // group, group, *slope.shape[2:]))
     x = tf.reshape(x, (-1, slope.shape[1], group, pool, slope.shape[3], pool, x.shape[3]))
@@ -116,7 +123,6 @@ def _partial_gradients(x, gamma, beta, slope, mean, scale, form: Form):
 
 @_cluster
 def _gradients(x, gamma, beta, slope, mean, scale, sums, products, form: Form):
-    gamma, beta = tf.cast(gamma, mean.dtype), tf.cast(beta, mean.dtype)
     count = tf.cast(x.shape[1] * x.shape[2], mean.dtype)
     sums, products = tf.reduce_sum(sums, (1, 2)), tf.reduce_sum(products, (1, 2))
     normal = (_windows(_wide(x), form.pool) - _spread(mean)) * _spread(scale)

@@ -1,4 +1,4 @@
-"""Normalisation layers that are fast, and whose derivatives of every order are right on every backend."""
+"""Normalisation layers that are fast, and whose second derivatives are right on every backend."""
 
 from typing import Any
 
@@ -106,19 +106,20 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def call(self, inputs, training=None, mask=None):
         ours = self.axis in (-1, len(inputs.shape) - 1) and mask is None and not self.synchronized
+        ours = ours and not getattr(self, "renorm", False) and "float" in keras.backend.standardize_dtype(inputs.dtype)
         if not (training and self.trainable and ours):
             return super().call(inputs, training=training, mask=mask)
         gamma, beta = _scale_and_shift(self, inputs)
         outputs, *statistics = fused.batch_norm(inputs, gamma, beta, epsilon=self.epsilon)
         for moving, new in zip((self.moving_mean, self.moving_variance), statistics, strict=True):
-            old = ops.convert_to_tensor(moving)
-            moving.assign(old * self.momentum + ops.cast(new, old.dtype) * (1 - self.momentum))
+            old = ops.cast(moving, new.dtype)
+            moving.assign(ops.cast(old * self.momentum + new * (1 - self.momentum), moving.dtype))
         return ops.cast(outputs, self.compute_dtype)
 
 
 def _scale_and_shift(layer, inputs):
-    """A layer's gamma and beta as tensors, or the numbers that change nothing, in the dtype of its sums."""
-    dtype = "float64" if keras.backend.standardize_dtype(inputs.dtype) == "float64" else "float32"
-    gamma = ops.ones(inputs.shape[-1:], dtype) if layer.gamma is None else ops.convert_to_tensor(layer.gamma)
-    beta = ops.zeros(inputs.shape[-1:], dtype) if layer.beta is None else ops.convert_to_tensor(layer.beta)
-    return ops.cast(gamma, dtype), ops.cast(beta, dtype)
+    """A layer's gamma and beta as tensors, or the numbers that change nothing."""
+    channels = inputs.shape[-1:]
+    gamma = ops.ones(channels) if layer.gamma is None else ops.convert_to_tensor(layer.gamma)
+    beta = ops.zeros(channels) if layer.beta is None else ops.convert_to_tensor(layer.beta)
+    return gamma, beta
