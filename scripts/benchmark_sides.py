@@ -62,9 +62,15 @@ def through_fit(
     model = network(net, width, masked)
     recipe.compile(model, pipeline)
 
+    def stop(epoch, logs) -> None:
+        model.stop_training = True
+
     def work() -> None:
         imp = kt.callbacks.IterativeMagnitudePruning(rounds=max(1, rounds), epochs_per_round=1 if rounds else 1000)
-        callbacks, epochs = [imp] if masked else [], imp.total_epochs if rounds else 1
+        callbacks = [imp] if masked else []
+        if not rounds:
+            callbacks.append(keras.callbacks.LambdaCallback(on_epoch_end=stop))
+        epochs = imp.total_epochs
         with fused_operations.mode(fused):
             model.fit(pipeline, epochs=epochs, callbacks=callbacks, verbose=0, shuffle=False)
 

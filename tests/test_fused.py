@@ -155,23 +155,6 @@ def test_renorm_is_left_to_keras():
         np.testing.assert_array_equal(ours, expected)
 
 
-def test_models_are_freed():
-    """A model that was trained and dropped leaves nothing behind: no gradient of ours keeps its graph."""
-    import gc
-    import weakref
-
-    import kerasticket as kt
-
-    model = kt.models.convnet((16, 16, 3), 10, width=4, seed=0)
-    model.compile("sgd", "mse")
-    model.train_on_batch(np.zeros((8, 16, 16, 3), "float32"), np.zeros((8, 10), "float32"))
-    gone = [weakref.ref(variable) for variable in model.trainable_variables]
-    del model
-    keras.backend.clear_session()
-    gc.collect()
-    assert not any(reference() is not None for reference in gone)
-
-
 def test_the_mode_is_a_choice_of_three():
     """Outside the context the mode is as before; an unknown one is refused."""
     before = fused.fast_forms()

@@ -26,13 +26,9 @@ class Form(NamedTuple):
 
 def instance_norm(x, gamma, beta, epsilon: float, relu: bool, pool: int):
     """x is (batch, height, width, channels), pool divides height and width; gamma and beta are as wide as sums."""
-    return _instance_norm(x, gamma, beta, Form(epsilon, relu, pool))
+    form = Form(epsilon, relu, pool)
 
-
-@functools.partial(tf.function, autograph=False)
-def _instance_norm(x, gamma, beta, form: Form):
-    # In a function of its own, traced once for each shape: TensorFlow keeps every custom gradient until the
-    # process ends, and with it the graph that it was defined in, which would be the model's.
+    # TensorFlow keeps each custom gradient until the process ends, and with it the graph that it was traced in.
     @tf.custom_gradient
     def forward(x, gamma, beta):
         y, mean, scale = _apply(x, *_partial_moments(x), gamma, beta, form)
