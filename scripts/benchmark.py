@@ -231,21 +231,21 @@ def main() -> None:
     parser.add_argument("--json", help="file for the results; rows in it that are not measured now stay")
     parser.add_argument("--loaded", action="store_true", help="measure even if the machine is not idle")
     options = parser.parse_args()
+    from kerasticket.runs import write_json
+
     about = machine()
     print(", ".join(f"{key} {about[key]}" for key in ("tensorflow", "keras", "torch", "threads", "features")))
+    start = start_seconds(options.runs)
+    print(f"distilled_pruning.py --help starts and ends in {start:.2f} s")
     rows: dict[str, Any] = {}
     if options.json and os.path.exists(options.json):
         rows = json.loads(Path(options.json).read_text())["rows"]
     for name in options.row or ROWS:
         rows[name] = measured_row(name, options.runs, options.loaded) | {"runs": options.runs}
         report(name, rows[name])
-    start = start_seconds(options.runs)
-    print(f"\ndistilled_pruning.py --help starts and ends in {start:.2f} s")
+        if options.json:
+            write_json(options.json, {"help_seconds": start, "rows": dict(sorted(rows.items()))})
     if options.json:
-        from kerasticket.runs import write_json
-
-        results = {"help_seconds": start, "rows": dict(sorted(rows.items()))}
-        write_json(options.json, results)
         print(f"Results: {options.json}")
 
 
