@@ -9,7 +9,6 @@ that of two seeds of the first run), test accuracy, and the midpoint barrier in 
 """  # noqa: E501  (commands that can be pasted)
 
 import argparse
-import csv
 import itertools
 import math
 import statistics
@@ -23,11 +22,12 @@ from quiet import import_keras
 def main(first: Path, second: Path, csv_path: Path | None) -> None:
     import_keras()
     import keras
+    from report import write_csv
     from rich.console import Console
     from rich.table import Table
 
     import kerasticket as kt
-    from kerasticket.runs import atomic, read_json
+    from kerasticket.runs import read_json
 
     configs = [read_json(folder / "config.json") for folder in (first, second)]
     differing = {name for name in configs[0] if configs[0][name] != configs[1].get(name)} - {"out"}
@@ -49,10 +49,7 @@ def main(first: Path, second: Path, csv_path: Path | None) -> None:
 
     rows = [row(kt, runs, results, seeds, kind, index, loss) for kind, index in trained]
     if csv_path:
-        with atomic(csv_path) as temporary, open(temporary, "w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        write_csv(rows, csv_path)
     table = Table(title=f"{first.name} and {second.name}, {len(seeds)} seeds")
     for heading in rows[0]:
         table.add_column(heading, justify="right")

@@ -1,17 +1,17 @@
 """Time against width, batch size, rounds and images: does anything grow faster than the work?
 
-    python scripts/growth.py    # 3 minutes on two idle cores; writes growth.png and growth.csv in assets
+    python scripts/growth.py    # on an idle machine; writes growth.png and growth.csv in assets
 
 Each point is a process of its own and the median of `--runs` runs through `fit` with masks, augmentation and
 the IMP callback, ConvNet-3 in float32. Only the matrix work of wider layers may grow faster than proportionally.
 """
 
 import argparse
-import csv
 from pathlib import Path
 from typing import Any
 
 from benchmark import IDLE, Side, load, measure
+from report import write_csv
 
 ASSETS = Path(__file__).parents[1] / "assets"
 BASE = {"net": "convnet", "width": 32, "images": 1280, "passes": 1}
@@ -35,10 +35,7 @@ def main(runs: int, loaded: bool) -> None:
     from kerasticket import figures
     from kerasticket.runs import atomic
 
-    with atomic(ASSETS / "results" / "growth.csv") as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(rows, ASSETS / "results" / "growth.csv")
     with atomic(ASSETS / "figures" / "growth.png") as temporary:
         figures.growth(rows).savefig(temporary, dpi=150)
     print(f"\n{ASSETS / 'results' / 'growth.csv'}\n{ASSETS / 'figures' / 'growth.png'}")

@@ -158,5 +158,5 @@ class Training:
         return loss
 
     def epoch(self) -> float:
-        """One pass over the data; the mean loss, read once as the authors' loop reads its meters."""
+        """One pass over the data; the sum of the losses, each read after its step as the authors' meters do."""
         return sum(float(self.step(x, y).detach()) for x, y in self.batches())
