@@ -1,6 +1,6 @@
 """Speed and memory, measured side by side: this library, plain PyTorch, and what the machine could do.
 
-    python scripts/benchmark.py                                   # all rows, 2 to 5 minutes each
+    python scripts/benchmark.py                                   # all rows, up to 5 minutes each
     python scripts/benchmark.py --row convnet_w32 --runs 9 --json assets/results/benchmark.json
 
 Every side of a row is a process of its own (`benchmark_sides.py`); they take turns, and what is reported are
