@@ -78,7 +78,10 @@ def row(kt, runs, results, seeds, kind: str, index: int, loss: Callable) -> dict
 
 
 def spread(name: str, values: list[float]) -> dict[str, float]:
-    return {name: statistics.mean(values), f"{name}, std": statistics.stdev(values) if len(values) > 1 else 0.0}
+    from kerasticket.figures import mean_and_std
+
+    mean, std = mean_and_std(values)  # statistics.stdev cannot take the NaN of a barrier without two data orders
+    return {name: mean, f"{name}, std": std if len(values) > 1 else 0.0}
 
 
 def iou(a, b) -> float:
