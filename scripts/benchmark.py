@@ -12,6 +12,7 @@ import argparse
 import importlib.util
 import json
 import os
+import random
 import shutil
 import statistics
 import subprocess
@@ -24,7 +25,7 @@ from typing import Any
 SCRIPTS = Path(__file__).parent
 IDLE = 0.15  # share of the cores that others may use
 # What "the best PyTorch configuration" is the fastest of; "compile" needs a C++ compiler.
-PYTORCH = ("bfloat16", "compile", "bfloat16 compile", "bfloat16 channels_last compile")
+PYTORCH = ("channels_last", "bfloat16", "compile", "bfloat16 compile", "bfloat16 channels_last compile")
 
 Side = tuple[str, dict[str, Any]]  # a name in benchmark_sides.SIDES and its arguments
 Row = tuple[str, dict[str, Side], dict[str, tuple[str, str]], int]
@@ -55,12 +56,24 @@ def against_pytorch(net: str, width: int, images: int, passes: int) -> Row:
 
 
 def distilled_round() -> Row:
-    size = {"net": "convnet", "width": 32, "images": 256, "passes": 50}
+    size = {"net": "convnet", "width": 32, "images": 320, "passes": 40, "distilled": True}
     sides: dict[str, Side] = {
         "fit": ("through_fit", size),
         "bare loop": ("bare_loop", {"net": "convnet", "width": 32, "steps": 200}),
     }
-    return "a distilled round of 256 decoded images, width 32", sides, {"fit / bare loop": ("fit", "bare loop")}, 12_800
+    return "a distilled round of 320 decoded images, width 32", sides, {"fit / bare loop": ("fit", "bare loop")}, 12_800
+
+
+def backends() -> Row:
+    size = {"net": "convnet", "width": 32, "images": 640, "passes": 2}
+    sides: dict[str, Side] = {
+        "jax": ("through_fit", size | {"backend": "jax"}),
+        "plain JAX": ("jax_loop", {"net": "convnet", "width": 32, "steps": 20, "backend": "jax"}),
+        "torch": ("through_fit", size | {"backend": "torch"}),
+        "pytorch": ("pytorch", size),
+    }
+    ratios = {"fit / jitted loop, JAX": ("jax", "plain JAX"), "fit / plain loop, PyTorch": ("torch", "pytorch")}
+    return "training steps through fit on the other backends, width 32", sides, ratios, 1280
 
 
 def roofline() -> Row:
@@ -86,6 +99,7 @@ ROWS = {
     "convnet_w32": lambda: against_pytorch("convnet", 32, 2560, 4),
     "resnet18": lambda: against_pytorch("resnet18", 32, 640, 1),
     "distilled_round": distilled_round,
+    "backends": backends,
     "roofline": roofline,
     "memory": memory,
 }
@@ -95,11 +109,13 @@ class Process:
     """A side at work in its own process."""
 
     def __init__(self, side: Side) -> None:
-        name, arguments = side
+        name, arguments = side[0], dict(side[1])
+        environment = os.environ | {"KERAS_BACKEND": arguments.pop("backend", "tensorflow")}
         command = [sys.executable, str(SCRIPTS / "benchmark_sides.py"), name, json.dumps(arguments)]
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            text=True, env=environment,
+        )  # fmt: skip
 
     def run(self) -> dict[str, float]:
         """Does the work once; raises RuntimeError if the process has died."""
@@ -123,9 +139,12 @@ def measure(sides: Mapping[str, Side], runs: int, warm: int) -> dict[str, dict[s
             for _ in range(warm):
                 process.run()
         results: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
+        turns = list(processes)
         for _ in range(runs):
-            for name, process in processes.items():
-                results[name].append(process.run())
+            # Who came before matters: its threads spin on, and the cores keep their clock for a while.
+            random.shuffle(turns)
+            for name in turns:
+                results[name].append(processes[name].run())
     finally:
         for process in processes.values():
             process.end()
@@ -143,8 +162,9 @@ def measure(sides: Mapping[str, Side], runs: int, warm: int) -> dict[str, dict[s
 def measured_row(name: str, runs: int, loaded: bool = False) -> dict[str, Any]:
     """Sides, speeds and ratios of one row, as JSON."""
     about = machine()
-    if (about["load_before"] or 0) > IDLE and not loaded:
-        sys.exit(f"Others use {about['load_before']:.0%} of the cores: nothing measured now would mean anything.")
+    others = about["load_before"] or 0
+    if others > IDLE and not loaded:
+        sys.exit(f"Others use {others:.0%} of the cores: nothing measured now would mean anything.")
     meaning, sides, ratios, images = ROWS[name]()
     sides, skipped = available(sides)
     measured = measure(sides, *((1, 0) if name == "memory" else (runs, 3)))
@@ -170,8 +190,9 @@ def available(sides: dict[str, Side]) -> tuple[dict[str, Side], dict[str, str]]:
     """The sides that can run here, and why the others cannot."""
     reasons = {}
     for name, (kind, arguments) in sides.items():
-        if kind == "pytorch" and importlib.util.find_spec("torch") is None:
-            reasons[name] = "torch is not installed"
+        module = "torch" if kind == "pytorch" else arguments.get("backend", "tensorflow")
+        if importlib.util.find_spec(module) is None:
+            reasons[name] = f"{module} is not installed"
         elif "compile" in arguments.get("options", "") and not (shutil.which("c++") or shutil.which("g++")):
             reasons[name] = "torch.compile needs a C++ compiler"
     return {name: side for name, side in sides.items() if name not in reasons}, reasons

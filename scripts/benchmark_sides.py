@@ -28,6 +28,18 @@ def synthetic_images(count: int):
     return kt.data.ImageSet(images, labels, names, "random bytes", (0.5,) * 3, (0.25,) * 3)
 
 
+def synthetic_distilled(decoded: int):
+    """Random pixels as a distilled set of factor 2, which decodes to so many images."""
+    import numpy as np
+
+    import kerasticket as kt
+
+    real = synthetic_images(decoded // 4)
+    images = np.random.default_rng(0).random((decoded // 4, *SHAPE), dtype=np.float32)
+    space = {"mean": real.mean, "std": real.std, "factor": 2}
+    return kt.data.DistilledSet(images, real.labels, real.class_names, "random numbers", "random", **space)
+
+
 def network(net: str, width: int, masked: bool = True):
     """A network of `kt.models`, if masked at 80% sparsity."""
     import numpy as np
@@ -44,7 +56,7 @@ def network(net: str, width: int, masked: bool = True):
 
 def through_fit(
     net: str, width: int, images: int, passes: int, *, policy: str = "float32", masked: bool = True,
-    fused: str = "auto", batch_size: int = BATCH, rounds: int = 0,
+    fused: str = "auto", batch_size: int = BATCH, rounds: int = 0, distilled: bool = False,
 ) -> Work:  # fmt: skip
     """Training by `fit` with the paper's augmentation, and the IMP callback if masked.
 
@@ -58,7 +70,7 @@ def through_fit(
 
     keras.config.set_dtype_policy(policy)
     recipe = kt.training.Recipe(passes, batch_size, passes_per_epoch=passes, augmentation=kt.data.PAPER_CIFAR)
-    pipeline = recipe.pipeline(synthetic_images(images), 0)
+    pipeline = recipe.pipeline((synthetic_distilled if distilled else synthetic_images)(images), 0)
     model = network(net, width, masked)
     recipe.compile(model, pipeline)
 
@@ -98,6 +110,43 @@ def bare_loop(net: str, width: int, steps: int) -> Work:
         for _ in range(steps):
             logs = step(batches)
         float(logs["loss"])
+
+    return work
+
+
+def jax_loop(net: str, width: int, steps: int) -> Work:
+    """Training as one would write it in plain JAX: one jitted step, on one resident, prepared batch."""
+    import_keras()
+    import jax
+    import keras
+
+    import kerasticket as kt
+
+    recipe = kt.training.Recipe(1, BATCH, augmentation=kt.data.PAPER_CIFAR)
+    pipeline = recipe.pipeline(synthetic_images(BATCH), 0)
+    model = network(net, width)
+    recipe.compile(model, pipeline)
+    x, y = (jax.numpy.asarray(part) for part in next(pipeline.as_numpy_iterator()))
+    optimizer, cross_entropy = model.optimizer, keras.losses.CategoricalCrossentropy(from_logits=True)
+    optimizer.build(model.trainable_variables)
+
+    def loss(weights, state, x, y):
+        logits, state = model.stateless_call(weights, state, x, training=True)
+        return cross_entropy(y, logits), state
+
+    @jax.jit
+    def step(weights, state, moments, x, y):
+        (value, state), gradients = jax.value_and_grad(loss, has_aux=True)(weights, state, x, y)
+        weights, moments = optimizer.stateless_apply(moments, gradients, weights)
+        return value, weights, state, moments
+
+    start = [model.trainable_variables, model.non_trainable_variables, optimizer.variables]
+    values = [[variable.value for variable in group] for group in start]
+
+    def work() -> None:
+        for _ in range(steps):
+            value, *values[:] = step(*values, x, y)
+        float(value)
 
     return work
 
@@ -145,7 +194,7 @@ def pytorch(net: str, width: int, images: int, passes: int, *, options: str = ""
 
 
 SIDES: dict[str, Callable[..., Work]] = {
-    function.__name__: function for function in (through_fit, bare_loop, convolutions, pytorch)
+    function.__name__: function for function in (through_fit, bare_loop, jax_loop, convolutions, pytorch)
 }
 
 

@@ -38,7 +38,7 @@ def test_the_fastest_of_a_group_counts():
 def test_peers_are_skipped_with_a_reason(monkeypatch):
     """Without torch, or without a compiler, the sides that need them say so."""
     _, sides, _, _ = benchmark.ROWS["convnet_w32"]()
-    monkeypatch.setattr(benchmark.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(benchmark.importlib.util, "find_spec", lambda name: None if name == "torch" else name)
     kept, reasons = benchmark.available(sides)
     assert set(kept) == {"float32", "bfloat16", "plain", "dense"}
     assert set(reasons.values()) == {"torch is not installed"}
@@ -64,10 +64,18 @@ def test_a_side_works_in_its_own_process():
 
 def test_fit_is_a_side():
     """It runs as often as asked, in the middle of a round or through whole ones."""
-    for rounds in (0, 1):
-        work = benchmark_sides.through_fit("convnet", 4, 64, 1, rounds=rounds)
+    for options in ({}, {"rounds": 1}, {"distilled": True}):
+        work = benchmark_sides.through_fit("convnet", 4, 40, 1, **options)
         work()
         work()
+
+
+@pytest.mark.skipif(keras.config.backend() != "jax", reason="it is JAX's plain loop")
+def test_the_plain_loop_of_jax_learns():
+    """It updates its weights in place of fit."""
+    work = benchmark_sides.jax_loop("convnet", 4, 2)
+    work()
+    work()
 
 
 @pytest.mark.parametrize("net", ["convnet", "resnet18"])

@@ -55,7 +55,8 @@ def brightness(xp, images, offsets):
 
 def saturation(xp, images, factors):
     """Scales the distance from the mean over channels by `factors` (n,); the identity on one channel."""
-    mean = xp.mean(images, axis=3, keepdims=True)
+    channels = images.shape[3]
+    mean = sum(images[..., i : i + 1] for i in range(channels)) / channels
     return (images - mean) * _column(xp, factors, images) + mean
 
 

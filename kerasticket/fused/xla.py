@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from kerasticket.fused import plain
 
-SLICES = 16  # that are added in one loop: partial sums have 1/16 of the input's size
+SLICES = 8  # that are added in one loop; XLA stores converted terms first where there are more than 15
 
 
 class Form(NamedTuple):
@@ -31,7 +31,7 @@ def instance_norm(x, gamma, beta, epsilon: float, relu: bool, pool: int):
     # TensorFlow keeps each custom gradient until the process ends, and with it the graph that it was traced in.
     @tf.custom_gradient
     def forward(x, gamma, beta):
-        y, mean, scale = _apply(x, *_partial_moments(x), gamma, beta, form)
+        y, mean, scale = _apply(x, _pairs(_partial_moments(x)), gamma, beta, form)
 
         def pull_back(slope):
             return _instance_norm_gradient(x, gamma, beta, tf.ensure_shape(slope, y.shape), mean, scale, form)
@@ -46,8 +46,8 @@ def _instance_norm_gradient(x, gamma, beta, slope, mean, scale, form: Form):
 
     @tf.custom_gradient
     def backward(x, gamma, beta, slope):
-        sums = _partial_gradients(x, gamma, beta, slope, mean, scale, form)
-        gradients = _gradients(x, gamma, beta, slope, mean, scale, *sums, form)
+        parts = _pairs(_partial_gradients(x, gamma, beta, slope, mean, scale, form))
+        gradients = _gradients(x, gamma, beta, slope, mean, scale, parts, form)
         return gradients, functools.partial(_plain_second_derivative, (x, gamma, beta, slope), form)
 
     return backward(x, gamma, beta, slope)
@@ -71,23 +71,25 @@ def _cluster(function):
 
 @_cluster
 def _partial_moments(x):
-    """Sums of x - pivot and of its square over groups of rows: (batch, groups, width, channels) each.
+    """x - pivot, real, and its square, imaginary, summed over groups of positions: (batch, groups, channels).
 
     The pivot, a pixel of the image, lies among the values, so that the variance keeps its digits.
     """
-    group = _group(x.shape[1])
-    pivot = _wide(_pivot(x))[:, None, None]
-    rows = tf.reshape(x, (-1, x.shape[1] // group, group, *x.shape[2:]))
-    terms = [_wide(rows[:, :, i]) - pivot for i in range(group)]
-    return _added(terms), _added([term * term for term in terms])
+    positions = x.shape[1] * x.shape[2]
+    group = _group(positions)
+    pivot = _wide(_pivot(x))[:, None]
+    x = tf.reshape(x, (-1, positions // group, group, x.shape[3]))
+    terms = [_wide(x[:, :, i]) - pivot for i in range(group)]
+    return _added([tf.complex(term, term * term) for term in terms])
 
 
 @_cluster
-def _apply(x, sums, squares, gamma, beta, form: Form):
+def _apply(x, moments, gamma, beta, form: Form):
     """The result, mean and 1 / std; these are (batch, channels)."""
+    sums, squares = _total(moments)
     count = tf.cast(x.shape[1] * x.shape[2], sums.dtype)
-    shift = tf.reduce_sum(sums, (1, 2)) / count
-    variance = tf.maximum(tf.reduce_sum(squares, (1, 2)) / count - shift * shift, 0)
+    shift = sums / count
+    variance = tf.maximum(squares / count - shift * shift, 0)
     mean = _wide(_pivot(x)) + shift
     scale = tf.math.rsqrt(variance + tf.cast(form.epsilon, variance.dtype))
     y = (_windows(_wide(x), form.pool) - _spread(mean)) * _spread(gamma * scale) + beta
@@ -106,21 +108,21 @@ def _partial_gradients(x, gamma, beta, slope, mean, scale, form: Form):
     slope = tf.reshape(slope, (-1, slope.shape[1] // group, group, *slope.shape[2:]))
     x = tf.reshape(x, (-1, slope.shape[1], group, pool, slope.shape[3], pool, x.shape[3]))
     mean, scale = mean[:, None, None], scale[:, None, None]
-    sums, products = [], []
+    terms = []
     for row, i, j in ((row, i, j) for row in range(group) for i in range(pool) for j in range(pool)):
         normal = (_wide(x[:, :, row, i, :, j]) - mean) * scale
         each = _wide(slope[:, :, row]) / pool**2
         if form.relu:
             each = tf.where(normal * gamma + beta > 0, each, tf.zeros_like(each))
-        sums.append(each)
-        products.append(each * normal)
-    return _added(sums), _added(products)
+        terms.append(tf.complex(each, each * normal))
+    parts = _added(terms)
+    return tf.reshape(parts, (-1, parts.shape[1] * parts.shape[2], parts.shape[3]))
 
 
 @_cluster
-def _gradients(x, gamma, beta, slope, mean, scale, sums, products, form: Form):
+def _gradients(x, gamma, beta, slope, mean, scale, parts, form: Form):
     count = tf.cast(x.shape[1] * x.shape[2], mean.dtype)
-    sums, products = tf.reduce_sum(sums, (1, 2)), tf.reduce_sum(products, (1, 2))
+    sums, products = _total(parts)
     normal = (_windows(_wide(x), form.pool) - _spread(mean)) * _spread(scale)
     slope = (_wide(slope) / form.pool**2)[:, :, None, :, None]
     if form.relu:
@@ -152,6 +154,18 @@ def _spread(x):
 def _group(rows: int, largest: int = SLICES) -> int:
     """The largest number of rows to add up at once that divides them."""
     return max(size for size in range(1, largest + 1) if rows % size == 0)
+
+
+def _total(parts):
+    """Sums over axis 1 of the first and second numbers of the pairs that (batch, groups, 2 * channels) holds."""
+    pairs = tf.reshape(tf.reduce_sum(parts, 1), (-1, parts.shape[2] // 2, 2))
+    return pairs[:, :, 0], pairs[:, :, 1]
+
+
+def _pairs(parts):
+    """Complex numbers (batch, groups, channels) seen as their real and imaginary parts."""
+    real = tf.bitcast(parts, parts.dtype.real_dtype)
+    return tf.reshape(real, (-1, parts.shape[1], 2 * parts.shape[2]))
 
 
 def _added(terms):
