@@ -95,9 +95,9 @@ def memory() -> Row:
 
 
 ROWS = {
-    "convnet_w128": lambda: against_pytorch("convnet", 128, 640, 2),
+    "convnet_w128": lambda: against_pytorch("convnet", 128, 640, 4),
     "convnet_w32": lambda: against_pytorch("convnet", 32, 2560, 4),
-    "resnet18": lambda: against_pytorch("resnet18", 32, 640, 1),
+    "resnet18": lambda: against_pytorch("resnet18", 32, 640, 3),
     "distilled_round": distilled_round,
     "backends": backends,
     "roofline": roofline,
