@@ -1,6 +1,7 @@
-"""Distils a data set with IDC and measures the result beside real images and IDC's starting images.
+"""Distils a data set and measures the result beside real images and the images that the method began with.
 
-    python scripts/distill_dataset.py                                    # digits, 10 images per class
+    python scripts/distill_dataset.py                                    # IDC, digits, 10 images per class
+    python scripts/distill_dataset.py --method dm --iterations 1000      # by distribution matching (DM)
     python scripts/distill_dataset.py --ipc 1                            # digits, 1 image per class
     python scripts/distill_dataset.py --preset cifar10-quick             # CIFAR-10 on two cores in 20 minutes
 
@@ -27,24 +28,28 @@ class Config:
     """File to write; {ipc} is filled in."""
     data_dir: str | None = None
     """TensorFlow Datasets folder; default: TFDS_DATA_DIR, then TFDS' own."""
+    method: str = "idc"
+    """idc (gradient matching) or dm (distribution matching)."""
     ipc: int = 10
     """Stored images per class."""
     factor: int = 2
     """Multi-formation: a stored image decodes into factor x factor images."""
+    initialisation: str = "mix"
+    """What the images begin with: mix (small real images in the cells), random (real images), noise."""
     resize: str = "area"
     """How the starting images are shrunk: nearest (IDC), area, bilinear."""
     distance: str = "l1"
-    """Between gradients: mse (IDC on CIFAR), l1 (IDC on MNIST)."""
+    """Between gradients: mse (IDC on CIFAR), l1 (IDC on MNIST). Not of dm."""
     networks: int = 20
-    """Fresh networks to match on, one after the other."""
+    """Fresh networks to match on, one after the other. Not of dm, which takes one per iteration."""
     iterations: int = 25
-    """Matching steps per network."""
+    """Matching steps: per network (idc), in all (dm)."""
     learning_rate: float = 0.0003
-    """Of the images; per image of a class, so it is not rescaled with ipc."""
+    """Of the images; per image of a class, so it is not rescaled with ipc. DM's, in normalised pixels, is 1."""
     real_batch: int = 64
     """Real images per class and matching step."""
     net_images: int = 512
-    """Real images that the network is trained on per matching step."""
+    """Real images that the network is trained on per matching step. Not of dm."""
     width: int = 32
     """Filters of the ConvNet-3 that matches."""
     augmentation: str = "digits"
@@ -87,6 +92,8 @@ def parse(arguments: list[str]) -> Config:
     known, rest = first.parse_known_args(arguments)
     heading = f"{__doc__}\nPresets (--preset NAME, default digits): {', '.join(PRESETS)}.\n"
     config = tyro.cli(Config, default=PRESETS[known.preset], args=rest, description=heading)
+    if config.method not in ("idc", "dm"):
+        raise ValueError(f"Expected --method idc or dm. Received: '{config.method}'.")
     if config.augmentation not in ("digits", "paper-cifar"):
         raise ValueError(f"Expected --augmentation digits or paper-cifar. Received: '{config.augmentation}'.")
     if config.nets < 2:
@@ -123,32 +130,27 @@ def method(config: Config):
     import kerasticket as kt
 
     without_cutout = kt.data.Augmentation(colour=True, one_of=("crop",), siamese=True)
-    return kt.distillation.GradientMatching(
-        factor=config.factor,
-        resize=config.resize,
-        networks=config.networks,
-        iterations=config.iterations,
-        learning_rate=config.learning_rate,
-        distance=config.distance,
-        real_batch=config.real_batch,
-        net_images=config.net_images,
-        matching=without_cutout if config.augmentation == "digits" else kt.data.MATCHING,
-        training=kt.data.RECIPES[config.augmentation],
-        width=config.width,
-    )
+    shared = ("factor", "initialisation", "resize", "iterations", "learning_rate", "real_batch", "width")
+    options = {name: getattr(config, name) for name in shared}
+    options["matching"] = without_cutout if config.augmentation == "digits" else kt.data.MATCHING
+    if config.method == "idc":
+        options |= {name: getattr(config, name) for name in ("networks", "distance", "net_images")}
+        options["training"] = kt.data.RECIPES[config.augmentation]
+    return kt.distillation.METHODS[config.method](**options)
 
 
 def distil(config: Config, train):
     """Runs the method with a progress bar."""
     from progress import Progress
 
-    bar = Progress(total=config.networks)
+    total, step = (config.networks, "network") if config.method == "idc" else (config.iterations, "iteration")
+    bar = Progress(total=total)
     with bar:
         return method(config).distill(
             train,
             ipc=config.ipc,
             seed=config.seed,
-            progress=lambda done, images, loss: bar.advance(1, f"network {done}/{config.networks}  loss {loss:.4g}"),
+            progress=lambda done, images, loss: bar.advance(1, f"{step} {done}/{total}  loss {loss:.4g}"),
         )
 
 
@@ -165,12 +167,12 @@ def test_recipe(config: Config):
 
 
 def measure(config: Config, train, test, distilled) -> dict[str, dict]:
-    """Accuracy of fresh networks trained on the set, on IDC's starting images, and on random real images."""
+    """Accuracy of fresh networks trained on the set, on the images it began with, and on random real images."""
     import kerasticket as kt
 
     sets = {
         "distilled": distilled,
-        "mix": method(config).start(train, config.ipc, config.seed),
+        config.initialisation: method(config).start(train, config.ipc, config.seed),
         "random_real": kt.data.random_real(train, config.ipc, config.seed),
     }
     measured = {}

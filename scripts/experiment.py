@@ -20,7 +20,7 @@ from kerasticket.tickets import Ticket
 
 # What may differ between two calls: none of it changes a result that is finished.
 FREE = ("out", "data_dir", "force", "init_seeds", "data_orders", "rounds", "kinds", "train_rounds", "keep_trained")
-Images = kt.data.ImageSet | kt.data.StreamedImages
+Images = kt.data.ImageSet | kt.data.StreamedImages | kt.data.DistilledSet  # the last: whitened real images
 STEPS_PER_EPOCH = 500
 SEARCHED = ("imp", "synthetic")
 PRECISIONS = {"float32", "mixed_bfloat16"}
@@ -47,7 +47,10 @@ class Experiment:
         keras.config.set_dtype_policy(config.precision)
         train = _load(config, "train", config.images_per_class)
         test = _load(config, "test", None)
-        distilled = _load_distilled(config, train)
+        distilled = _load_distilled(config)
+        if distilled and "synthetic" in config.kinds:
+            train, test = _in_the_space_of(distilled, config, train, test)
+            distilled.check_matches(train)
         start = Ticket.load(config.start) if config.start else None
         experiment = cls(config, kt.Run(Path(config.out)), train, test, distilled, start, Progress())
         experiment.check()
@@ -349,21 +352,31 @@ def _line(seed: int, kind: str, index: int, sparsity: float, evaluation: dict[st
     )
 
 
-def _load_distilled(config: Config, train: Images) -> kt.data.DistilledSet | None:
+def _in_the_space_of(distilled: kt.data.DistilledSet, config: Config, train: Images, test: Images) -> list[Images]:
+    """Real images as networks of the distilled set's space take them: whitened for ZCA, else as they are."""
+    if distilled.space != "zca":
+        return [train, test]
+    zca = kt.data.ZCA.fit(_in_memory(_load(config, "train", None)), distilled.zca["epsilon"])
+    return [zca.whiten(_in_memory(images)) for images in (train, test)]
+
+
+def _in_memory(images: Images) -> kt.data.ImageSet:
+    if not isinstance(images, kt.data.ImageSet):
+        raise ValueError(f"Distilled images in ZCA space need real ones in memory. Received: {type(images).__name__}")
+    return images
+
+
+def _load_distilled(config: Config) -> kt.data.DistilledSet | None:
     """The distilled set; it may be absent where no search uses it, but counts as part of the run if it is there."""
-    used = "synthetic" in config.kinds
     if not Path(config.distilled).exists():
-        if not used:
+        if "synthetic" not in config.kinds:
             return None
         preset = {"cifar10": " --preset cifar10-quick", "digits": ""}.get(config.dataset, "")
         raise ValueError(
             f"Expected a distilled set (HDF5). Received: --distilled '{config.distilled}': no such file. Make one, "
             f"e.g. python scripts/distill_dataset.py{preset} --dataset {config.dataset} --out {config.distilled}"
         )
-    distilled = kt.data.DistilledSet.load(config.distilled)
-    if used:
-        distilled.check_matches(train)
-    return distilled
+    return kt.data.DistilledSet.load(config.distilled)
 
 
 def _digest(arrays: list) -> str | None:

@@ -10,7 +10,8 @@ import kerasticket as kt
 from kerasticket import autodiff
 from kerasticket.data.recipes import draw
 from kerasticket.distillation import DISTANCES, GradientMatching
-from kerasticket.distillation.matching import INITIALISATIONS, _Matcher
+from kerasticket.distillation.matching import _Matcher
+from kerasticket.distillation.starts import INITIALISATIONS
 
 SMALL = GradientMatching(
     networks=2,

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 import distilled_pruning  # noqa: E402
+from experiment import Experiment  # noqa: E402
 from presets import CONFIGS, Config, parse  # noqa: E402
 
 import kerasticket as kt  # noqa: E402
@@ -67,6 +68,21 @@ def test_a_run_leaves_every_result(whole_run):
 def test_only_imp_needs_no_distilled_set(tmp_path):
     distilled_pruning.main(small(tmp_path, kinds=("imp",), distilled="absent.h5", rounds=1, init_seeds=(0,)))
     assert len(kt.Run(tmp_path).results()) == 2
+
+
+def test_whitened_distilled_images_go_with_whitened_real_ones(tmp_path):
+    """A set in ZCA space prunes networks that are trained and tested in that space."""
+    digits = kt.data.load("digits")
+    zca = kt.data.ZCA.fit(digits)
+    real = kt.data.DistilledSet.load(SMALL.distilled)
+    about = {"space": "zca", "zca": zca.described, "factor": 1}
+    dataclasses.replace(real, images=zca.whitened(real.images), **about).save(tmp_path / "zca.h5")
+    config = small(tmp_path / "run", distilled=str(tmp_path / "zca.h5"), rounds=1, init_seeds=(0,))
+    experiment = Experiment.open(config)
+    np.testing.assert_array_equal(experiment.train.images, zca.whiten(digits.subset(10, 0)).images)
+    assert experiment.test.space == "zca"
+    distilled_pruning.main(config)
+    assert {row["kind"] for row in kt.Run(tmp_path / "run").results()} == {"dense", "imp", "random", "synthetic"}
 
 
 def test_a_distilled_set_that_has_changed_is_another_configuration(tmp_path):

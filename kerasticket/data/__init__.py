@@ -1,5 +1,6 @@
 """Data: real images, distilled sets, augmentation, and the tf.data pipelines that feed every backend."""
 
+from kerasticket.data import importers
 from kerasticket.data.baselines import mix, random_real
 from kerasticket.data.decoding import StreamedImages
 from kerasticket.data.distilled import DistilledSet
@@ -8,6 +9,7 @@ from kerasticket.data.images import ImageSet
 from kerasticket.data.pipeline import pipeline, seek
 from kerasticket.data.real import DATASETS, load, load_folder
 from kerasticket.data.recipes import DIGITS, IDC_TRAINING, MATCHING, PAPER_CIFAR, PAPER_IMAGENET, RECIPES, Augmentation
+from kerasticket.data.zca import ZCA
 
 __all__ = [
     "DATASETS",
@@ -18,10 +20,12 @@ __all__ = [
     "PAPER_CIFAR",
     "PAPER_IMAGENET",
     "RECIPES",
+    "ZCA",
     "Augmentation",
     "DistilledSet",
     "ImageSet",
     "StreamedImages",
+    "importers",
     "load",
     "load_folder",
     "mix",

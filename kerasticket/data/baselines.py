@@ -1,5 +1,7 @@
 """The two controls that every distilled set is measured against: real images, and IDC's starting values."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from kerasticket.data.distilled import DistilledSet
@@ -18,8 +20,13 @@ def random_real(image_set: ImageSet, images_per_class: int, seed: int = 0) -> Di
         >>> random_real(load("digits"), 1).images.shape
         (10, 16, 16, 1)
     """
-    chosen = _class_major(image_set, images_per_class, seed)
-    return _as_set(image_set, _unit(image_set, chosen), image_set.labels[chosen], "random_real", seeds={"images": seed})
+    chosen = chosen_real(image_set, _class_major(image_set, images_per_class, seed))
+    return replace(chosen, method="random_real", seeds={"images": seed})
+
+
+def chosen_real(image_set: ImageSet, positions: np.ndarray) -> DistilledSet:
+    """The real images at `positions`, class-major if these are, as if they were a distilled set."""
+    return _as_set(image_set, _unit(image_set, positions), image_set.labels[positions], "chosen_real")
 
 
 def mix(

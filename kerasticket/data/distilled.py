@@ -128,6 +128,9 @@ class DistilledSet:
                 'divide bytes by 255, or say space="normalised" or "zca".'
             )
 
+    def __len__(self) -> int:
+        return len(self.images)
+
     @property
     def is_soft(self) -> bool:
         """Whether the labels are distributions."""
@@ -188,12 +191,13 @@ class DistilledSet:
         """Raises ValueError, naming both sides, unless a network trained on one can be judged on the other.
 
         Args:
-            real: `ImageSet` or `StreamedImages`.
+            real: `ImageSet`, `StreamedImages`, or real images in ZCA space, as `ZCA.whiten` gives them.
         """
+        space = real._space_name() if isinstance(real, DistilledSet) else _normalised_name(real.mean, real.std)
         pairs = {
             "image shape": (self.input_shape, real.input_shape),
             "classes and their order": (self.class_names, real.class_names),
-            "value space": (self._space_name(), _normalised_name(real.mean, real.std)),
+            "value space": (self._space_name(), space),
         }
         for what, (ours, theirs) in pairs.items():
             if ours != theirs:

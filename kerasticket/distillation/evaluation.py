@@ -32,7 +32,7 @@ class Accuracy:
 
 def evaluate(
     data: DistilledSet | ImageSet,
-    test: ImageSet,
+    test: ImageSet | DistilledSet,
     *,
     build: Callable[[int], keras.Model],
     recipe: Recipe,
@@ -42,7 +42,7 @@ def evaluate(
 
     Args:
         data: what to train on.
-        test: real images.
+        test: real images; for a set in ZCA space whitened ones (`ZCA.whiten`).
         build: from a seed to a network with fresh weights; the same architecture each time.
         recipe: of the training.
         seeds: one network each, its weights and its data order.

@@ -20,13 +20,12 @@ from kerasticket.data import (
     Augmentation,
     DistilledSet,
     ImageSet,
-    mix,
     pipeline,
-    random_real,
     seek,
 )
 from kerasticket.data.multi_formation import decode_cells
 from kerasticket.data.recipes import augment, draw
+from kerasticket.distillation.starts import INITIALISATIONS, starting_images
 from kerasticket.models import MODELS
 from kerasticket.optimizers import SGD
 
@@ -42,7 +41,6 @@ def absolute(real, synthetic):
 
 
 DISTANCES: dict[str, Callable] = {"mse": squared, "l1": absolute}
-INITIALISATIONS = ("mix", "random", "noise")
 Progress = Callable[[int, np.ndarray, float], None]
 
 
@@ -140,13 +138,9 @@ class GradientMatching:
 
     def start(self, images: ImageSet, ipc: int, seed: int) -> DistilledSet:
         """The images before the first step."""
-        if self.initialisation == "mix":
-            return mix(images, ipc, self.factor, method=self.resize)
-        real = dataclasses.replace(random_real(images, ipc, seed), factor=self.factor)
-        if self.initialisation == "random":
-            return real
-        noise = np.random.default_rng([seed, 0]).normal(0.5, 0.25, real.images.shape)
-        return dataclasses.replace(real, images=np.clip(noise, 0, 1).astype(np.float32))
+        return starting_images(
+            images, ipc, seed, initialisation=self.initialisation, factor=self.factor, resize=self.resize
+        )
 
 
 class _Matcher:

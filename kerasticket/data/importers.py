@@ -1,0 +1,253 @@
+"""Distilled sets that others published, as `DistilledSet`: IDC, MTT, TESLA, DC, DSA, DM, RDED, arrays, image folders.
+
+The files do not say which space their pixels are in, and most are misread by somebody. So the space is checked
+against the real images, where they are given: in the right one, distilled images lie near the mean of their class.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kerasticket.data import torch_files
+from kerasticket.data.decoding import decode
+from kerasticket.data.distilled import SPACES, DistilledSet
+from kerasticket.data.folders import SUFFIXES
+from kerasticket.data.images import ImageSet
+from kerasticket.data.tensorflow_ops import tensorflow
+from kerasticket.data.zca import EPSILON, ZCA
+
+_SAMPLE = 5000  # real images that class means are taken over
+
+
+class Contents(NamedTuple):
+    """What a file holds: images as stored (channels first or last), integer or soft labels."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+def _pair(path: Path, index: int) -> Contents:
+    """IDC's `data.pt`: [images, labels]."""
+    loaded = torch_files.load(path)
+    if not isinstance(loaded, (list, tuple)) or len(loaded) != 2:
+        raise ValueError(f"{path} must hold [images, labels]. Received: {_outline(loaded)}")
+    return Contents(*loaded)
+
+
+def _two_files(path: Path, index: int) -> Contents:
+    """MTT's and TESLA's `images_*.pt`, with `labels_*.pt` beside it."""
+    if "images" not in path.name:
+        raise ValueError(f"Expected the file of the images, such as images_best.pt. Received: {path}")
+    return Contents(torch_files.load(path), torch_files.load(path.with_name(path.name.replace("images", "labels"))))
+
+
+def _several(path: Path, index: int) -> Contents:
+    """`res_*.pt` of DC, DSA and DM: {"data": [[images, labels], ...]}, one pair per experiment."""
+    loaded = torch_files.load(path)
+    if not isinstance(loaded, dict) or not loaded.get("data"):
+        raise ValueError(f'{path} must hold a dict with a list "data". Received: {_outline(loaded)}')
+    sets = loaded["data"]
+    if not -len(sets) <= index < len(sets):
+        raise ValueError(f"{path} holds {len(sets)} sets. Received: index={index}")
+    return Contents(*sets[index])
+
+
+def _arrays(path: Path, index: int) -> Contents:
+    """`.npz` with `images` and `labels`."""
+    with np.load(path, allow_pickle=False) as file:
+        if not {"images", "labels"} <= set(file.files):
+            raise ValueError(f"{path} must hold the arrays 'images' and 'labels'. Received: {file.files}")
+        return Contents(file["images"], file["labels"])
+
+
+def _image_files(path: Path, index: int) -> Contents:
+    """RDED's `class00003_id00007.jpg`, or a folder per class; classes in the order of their names."""
+    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+    if not files:
+        raise ValueError(f"{path} holds no image files ({', '.join(sorted(SUFFIXES))}).")
+    names = [_class_of(file) for file in files]
+    classes = {name: position for position, name in enumerate(sorted(set(names)))}
+    height, width, channels = tensorflow().io.decode_image(files[0].read_bytes(), expand_animations=False).shape
+    images = [decode(file.read_bytes(), height, width, channels).numpy() for file in files]
+    return Contents(np.stack(images), np.array([classes[name] for name in names], np.int64))
+
+
+def _class_of(file: Path) -> str:
+    match = re.match(r"class(\d+)_id", file.name)
+    return match[1] if match else file.parent.name
+
+
+class Format(NamedTuple):
+    """How a project's files are read, and the space that they are in if nobody says otherwise."""
+
+    read: Callable[[Path, int], Contents]
+    space: str
+    factor: int = 1
+
+
+FORMATS: dict[str, Format] = {
+    "idc": Format(_pair, "unit", 2),
+    "mtt": Format(_two_files, "zca"),
+    "tesla": Format(_two_files, "zca"),
+    "dc": Format(_several, "normalised"),
+    "dsa": Format(_several, "normalised"),
+    "dm": Format(_several, "normalised"),
+    "rded": Format(_image_files, "unit"),
+    "arrays": Format(_arrays, "unit"),
+    "folder": Format(_image_files, "unit"),
+}
+
+
+def read(
+    path: str | Path,
+    format: str,
+    *,
+    real: ImageSet | None = None,
+    space: str | None = None,
+    factor: int | None = None,
+    index: int = -1,
+    **fields: Any,
+) -> DistilledSet:
+    """Reads a distilled set of another project; torch is not needed, and nothing in the file is run.
+
+    Args:
+        path: the file; for "mtt" and "tesla" the one of the images, for "rded" and "folder" the folder.
+        format: a name in `FORMATS`.
+        real: the training images that were distilled. They give class names, mean, std and, for ZCA, the whitening;
+            and the space of the file is checked against them.
+        space: "unit", "normalised" or "zca"; default: the format's usual one.
+        factor: multi-formation cells per side; default: the format's usual one (IDC: 2).
+        index: which set of a file of several ("dc", "dsa", "dm").
+        **fields: of `DistilledSet`, instead of what `real` says: class_names, source, mean, std, zca.
+
+    Raises:
+        ValueError: the file is damaged, holds more than tensors, or cannot be a set of this format; its shape or
+            classes are not those of `real`, or its pixels fit another space better.
+    """
+    if format not in FORMATS:
+        raise ValueError(f"Expected a format of {list(FORMATS)}. Received: {format!r}")
+    chosen = FORMATS[format]
+    space = chosen.space if space is None else space
+    if space not in SPACES:
+        raise ValueError(f"Expected a space of {SPACES}. Received: {space!r}")
+    path = Path(path)
+    contents = chosen.read(path, index)
+    images, labels = _images(contents.images, path), _labels(contents.labels, path)
+    about = _about(real, space, labels) | fields
+    distilled = DistilledSet(
+        images, labels, method=format, space=space, factor=chosen.factor if factor is None else factor, **about
+    )
+    if real is not None:
+        _check(distilled, real, path)
+    return distilled
+
+
+def _images(images: Any, path: Path) -> np.ndarray:
+    """float32, channels last; bytes become [0, 1]."""
+    if not isinstance(images, np.ndarray) or images.ndim != 4:
+        raise ValueError(f"{path} must hold images with four axes. Received: {_outline(images)}")
+    if images.shape[1] in (1, 3) and images.shape[3] not in (1, 3):
+        images = images.transpose(0, 2, 3, 1)
+    if images.dtype == np.uint8:
+        images = images / np.float32(255)
+    return np.ascontiguousarray(images, np.float32)
+
+
+def _labels(labels: Any, path: Path) -> np.ndarray:
+    if not isinstance(labels, np.ndarray) or labels.ndim > 2:
+        raise ValueError(f"{path} must hold labels with one axis, or two if soft. Received: {_outline(labels)}")
+    return labels.astype(np.float32) if labels.ndim == 2 else labels.astype(np.int64)
+
+
+def _outline(value: Any) -> str:
+    """What something is, in a few words."""
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} of shape {value.shape}"
+    length = f" of {len(value)}" if isinstance(value, (list, tuple, dict)) else ""
+    return f"{type(value).__name__}{length}"
+
+
+def _about(real: ImageSet | None, space: str, labels: np.ndarray) -> dict[str, Any]:
+    """The fields that the file itself does not tell."""
+    if real is None:
+        classes = labels.shape[1] if labels.ndim == 2 else int(labels.max()) + 1
+        return {"class_names": tuple(str(label) for label in range(classes)), "source": "unknown"}
+    about: dict[str, Any] = {"class_names": real.class_names, "source": real.source}
+    if space == "zca":
+        return about | {"zca": {"epsilon": EPSILON, "source": real.source}}
+    return about | {"mean": real.mean, "std": real.std}
+
+
+def _check(distilled: DistilledSet, real: ImageSet, path: Path) -> None:
+    """Raises ValueError unless the set can be one of `real` in the space that it is said to be in."""
+    if distilled.input_shape != real.input_shape:
+        raise ValueError(
+            f"{path} holds images of shape {distilled.input_shape}; those of {real.source} have {real.input_shape}."
+        )
+    missing = sorted(set(range(real.num_classes)) - set(distilled.hard_labels.tolist()))
+    if missing:
+        raise ValueError(f"{path} has no images of the classes {[real.class_names[label] for label in missing]}.")
+    found = evidence(distilled, real)
+    better = _better_space(found, distilled.space, distilled.decoded_count)
+    if better:
+        told = "; ".join(
+            f"{space!r}: {fit.own:.0%} lie nearest to the mean of their class, spread {fit.spread:.2g} of the real one"
+            for space, fit in found.items()
+        )
+        raise ValueError(
+            f"{path} is said to be in space {distilled.space!r}, but looks like {better!r} ({told}). "
+            f"Pass space={better!r} if that is right."
+        )
+
+
+class Fit(NamedTuple):
+    """How images fit a space: the share whose nearest class mean is their own; their std over that of real images."""
+
+    own: float
+    spread: float
+
+
+def evidence(distilled: DistilledSet, real: ImageSet) -> dict[str, Fit]:
+    """How the images fit each space, were they in it.
+
+    Class means and std are those of up to 5,000 real images, brought to that space; ZCA is fitted to all of `real`, and
+    left out for a set in [0, 1], which ZCA would not leave there.
+    """
+    images, labels = distilled.decode()
+    labels = labels.argmax(axis=1) if distilled.is_soft else labels
+    step = -(-len(real) // _SAMPLE)
+    rows, of_rows = real.images[::step] / np.float32(255), real.labels[::step]
+    mean, std = np.asarray(real.mean, np.float32), np.asarray(real.std, np.float32)
+    spaces = {"unit": rows, "normalised": (rows - mean) / std}
+    if distilled.space != "unit":
+        spaces["zca"] = ZCA.fit(real, distilled.zca.get("epsilon", EPSILON)).whitened(rows)
+    found = {}
+    for space, those in spaces.items():
+        centres = np.stack([those[of_rows == label].mean(axis=0) for label in range(real.num_classes)])
+        found[space] = Fit(_nearest_is_own(images, labels, centres), float(images.std() / those.std()))
+    return found
+
+
+def _better_space(found: dict[str, Fit], told: str, count: int) -> str | None:
+    """A space that the images fit clearly better than the one that was told, or None.
+
+    Large values lie near the mean of their class in any space, so that the spread decides there; distilled images
+    have up to about three times that of real ones.
+    """
+    ours, better = found[told], {}
+    noise = 0.5 / np.sqrt(count)  # of a share of so many images
+    for space, fit in found.items():
+        nearer = fit.own > ours.own / 0.6 + noise
+        spread = not 1 / 3 < ours.spread < 3 and 1 / 3 < fit.spread < 3 and fit.own > 0.8 * ours.own
+        if space != told and (nearer or spread):
+            better[space] = fit.own
+    return max(better, key=lambda space: better[space], default=None)
+
+
+def _nearest_is_own(images: np.ndarray, labels: np.ndarray, centres: np.ndarray) -> float:
+    rows, centres = images.reshape(len(images), -1), centres.reshape(len(centres), -1)
+    distances = (centres**2).sum(axis=1) - 2 * rows @ centres.T
+    return float(np.mean(distances.argmin(axis=1) == labels))

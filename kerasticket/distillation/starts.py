@@ -1,0 +1,35 @@
+"""What a distillation begins with: real images, IDC's tiles of small real images, or noise."""
+
+import dataclasses
+
+import numpy as np
+
+from kerasticket.data import DistilledSet, ImageSet, mix, random_real
+
+INITIALISATIONS = ("mix", "random", "noise")
+
+
+def starting_images(
+    images: ImageSet, ipc: int, seed: int, *, initialisation: str = "mix", factor: int = 1, resize: str = "nearest"
+) -> DistilledSet:
+    """The images before the first step.
+
+    Args:
+        images: real training images.
+        ipc: stored images per class.
+        seed: of the choice ("random") or of the noise; "mix" takes the first images of each class, as IDC.
+        initialisation: "mix" (factor x factor shrunk real images in each stored one), "random" (real images), or
+            "noise" (N(.5, .25^2), cut to [0, 1]).
+        factor: multi-formation cells per side.
+        resize: how "mix" shrinks real images, "nearest" as IDC, "area" or "bilinear".
+
+    Raises:
+        ValueError: a class has too few images, or the factor does not fit the image size.
+    """
+    if initialisation == "mix":
+        return mix(images, ipc, factor, method=resize)
+    real = dataclasses.replace(random_real(images, ipc, seed), factor=factor)
+    if initialisation == "random":
+        return real
+    noise = np.random.default_rng([seed, 0]).normal(0.5, 0.25, real.images.shape)
+    return dataclasses.replace(real, method="noise", images=np.clip(noise, 0, 1).astype(np.float32))

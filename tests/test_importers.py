@@ -1,0 +1,242 @@
+"""Importers of other projects' distilled sets: each format, the check of the space, and files that mean harm."""
+
+import io
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import kerasticket as kt
+from kerasticket.data import importers, torch_files
+from kerasticket.data.zca import ZCA
+
+MTT = Path(__file__).parents[2] / "shared" / "distilled" / "mtt_cifar10_10ipc_images.pt"
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return kt.data.load("digits")
+
+
+@pytest.fixture(scope="module")
+def stored(digits):
+    """Three digits of each class: pixels in [0, 1], channels last, and labels."""
+    real = kt.data.random_real(digits, 3, 0)
+    return real.images, real.labels
+
+
+def write(format, folder, images, labels):
+    """Files as that project writes them, and the path to give."""
+    first = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    if format == "arrays":
+        np.savez(folder / "set.npz", images=images, labels=labels)
+        return folder / "set.npz"
+    if format in ("rded", "folder"):
+        tf = pytest.importorskip("tensorflow")
+        for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+            place = folder / (f"class{label:05d}_id{i:05d}.png" if format == "rded" else f"{label}/{i:05d}.png")
+            place.parent.mkdir(exist_ok=True)
+            place.write_bytes(tf.io.encode_png((image * 255).round().astype(np.uint8)).numpy())
+        return folder
+    torch = pytest.importorskip("torch")
+    images, labels = torch.from_numpy(first), torch.from_numpy(labels)
+    if format in ("mtt", "tesla"):
+        torch.save(labels, folder / "labels_best.pt")
+        torch.save(images, folder / "images_best.pt")
+        return folder / "images_best.pt"
+    pair = [images, labels]
+    torch.save(
+        pair if format == "idc" else {"data": [[images * 0, labels], pair], "accs_all_exps": {"ConvNet": [0.5]}},
+        folder / "data.pt",
+    )
+    return folder / "data.pt"
+
+
+@pytest.mark.parametrize("format", importers.FORMATS)
+def test_each_format_gives_the_images_that_were_written(format, tmp_path, digits, stored):
+    """Values to a byte's rounding, labels, class names and the space of the format."""
+    images, labels = stored
+    space = importers.FORMATS[format].space
+    if space == "normalised":
+        images = ((images - np.float32(digits.mean)) / np.float32(digits.std)).astype(np.float32)
+    elif space == "zca":
+        images = ZCA.fit(digits).whitened(images)
+    read = importers.read(write(format, tmp_path, images, labels), format, real=digits)
+    np.testing.assert_allclose(read.images, images, atol=1e-6)
+    np.testing.assert_array_equal(read.labels, labels)
+    assert (read.space, read.class_names, read.source) == (space, digits.class_names, digits.source)
+    assert read.factor == (2 if format == "idc" else 1)
+
+
+def test_a_wrong_space_is_an_error_with_the_evidence(tmp_path, digits, stored):
+    """Whitened images that are said to be normalised are refused; so are normalised ones said to be whitened."""
+    images, labels = stored
+    whitened = ZCA.fit(digits).whitened(images)
+    normalised = ((images - np.float32(digits.mean)) / np.float32(digits.std)).astype(np.float32)
+    for wrong, pixels, said in (("zca", whitened, "normalised"), ("normalised", normalised, "zca")):
+        path = write("arrays", tmp_path, pixels, labels)
+        with pytest.raises(
+            ValueError, match=rf"said to be in space '{said}', but looks like '{wrong}' \(.*\d+% lie nearest"
+        ):
+            importers.read(path, "arrays", real=digits, space=said)
+    path = write("arrays", tmp_path, normalised, labels)
+    with pytest.raises(ValueError, match=r"pixels in \[0, 1\]"):
+        importers.read(path, "arrays", real=digits)
+
+
+def test_a_set_of_other_data_is_refused(tmp_path, digits, stored):
+    """Another shape, classes that are missing, labels out of range."""
+    images, labels = stored
+    with pytest.raises(ValueError, match=r"shape \(8, 8, 1\); those of digits.* have \(16, 16, 1\)"):
+        importers.read(write("arrays", tmp_path, images[:, :8, :8], labels), "arrays", real=digits)
+    with pytest.raises(ValueError, match=r"no images of the classes \['9'\]"):
+        importers.read(write("arrays", tmp_path, images[labels < 9], labels[labels < 9]), "arrays", real=digits)
+    with pytest.raises(ValueError, match=r"labels must lie in 0\.\.9"):
+        importers.read(write("arrays", tmp_path, images, labels + 1), "arrays", real=digits)
+    with pytest.raises(ValueError, match="NaN"):
+        importers.read(write("arrays", tmp_path, images * np.nan, labels), "arrays", real=digits)
+
+
+def test_without_real_images_the_fields_are_given(tmp_path, stored):
+    """Class names default to numbers; mean and std have to be told."""
+    path = write("arrays", tmp_path, *stored)
+    read = importers.read(path, "arrays", mean=(0.3,), std=(0.4,), source="mine")
+    assert (read.class_names, read.source) == (tuple("0123456789"), "mine")
+    with pytest.raises(ValueError, match="mean and std"):
+        importers.read(path, "arrays")
+
+
+def test_soft_labels_and_channels_first_are_read(tmp_path, digits, stored):
+    """Distributions stay as they are."""
+    images, labels = stored
+    soft = np.eye(10, dtype=np.float32)[labels] * 0.9 + 0.01
+    path = write("arrays", tmp_path, images.transpose(0, 3, 1, 2), soft)
+    read = importers.read(path, "arrays", real=digits)
+    np.testing.assert_array_equal(read.images, images)
+    np.testing.assert_array_equal(read.labels, soft)
+
+
+def test_names_that_are_unknown_are_refused(tmp_path, stored):
+    path = write("arrays", tmp_path, *stored)
+    with pytest.raises(ValueError, match="Expected a format of"):
+        importers.read(path, "numpy")
+    with pytest.raises(ValueError, match="Expected a space of"):
+        importers.read(path, "arrays", space="rgb")
+
+
+class Harm:
+    """Unpickled by plain pickle, it makes a folder."""
+
+    def __init__(self, folder):
+        self.folder = str(folder)
+
+    def __reduce__(self):
+        return os.mkdir, (self.folder,)
+
+
+def test_a_malicious_pickle_is_refused_and_runs_nothing(tmp_path):
+    """In the zip format and in the old one; plain pickle would have run it."""
+    victim = tmp_path / "harmed"
+    code = pickle.dumps([Harm(victim), 1])
+    with zipfile.ZipFile(tmp_path / "new.pt", "w") as archive:
+        archive.writestr("archive/data.pkl", code)
+    (tmp_path / "old.pt").write_bytes(code)
+    for name in ("new.pt", "old.pt"):
+        with pytest.raises(ValueError, match="refused, nothing of it was run: it wants to use .*mkdir"):
+            torch_files.load(tmp_path / name)
+        assert not victim.exists()
+    pickle.loads(code)
+    assert victim.exists()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        b"cbuiltins\neval\n(S'1'\ntR.",
+        b"cnumpy\nload\n(S'x'\ntR.",
+        b"ctorch\nload\n(S'x'\ntR.",
+        b"cnumpy\ndtype\n(S'O'\ntR.",
+    ],
+)
+def test_only_names_of_tensors_are_known(call, tmp_path):
+    with zipfile.ZipFile(tmp_path / "set.pt", "w") as archive:
+        archive.writestr("archive/data.pkl", call)
+    with pytest.raises(ValueError, match="refused"):
+        torch_files.load(tmp_path / "set.pt")
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before 1.6"])
+def test_tensors_of_every_kind_are_read(zipped, tmp_path):
+    """Types, views, empty and shared tensors, parameters, numbers; as torch itself reads them."""
+    torch = pytest.importorskip("torch")
+    base = torch.arange(24.0).reshape(4, 6)
+    kinds = [
+        torch.ones(2, dtype=getattr(torch, kind)) for kind in ("bool", "uint8", "int16", "int64", "float16", "float64")
+    ]
+    value = {
+        "views": [base, base[1:, ::2], base.T],
+        "kinds": kinds,
+        "empty": torch.zeros(0, 3),
+        "accuracy": np.float64(0.5),
+    }
+    value |= {"parameter": torch.nn.Parameter(base), "scalar": torch.tensor(3)}
+    torch.save(value, tmp_path / "set.pt", _use_new_zipfile_serialization=zipped)
+    read = torch_files.load(tmp_path / "set.pt")
+    expected = value["views"] + kinds + [value[name] for name in ("empty", "parameter", "scalar")]
+    received = read["views"] + read["kinds"] + [read[name] for name in ("empty", "parameter", "scalar")]
+    for array, tensor in zip(received, expected, strict=True):
+        np.testing.assert_array_equal(array, tensor.detach().numpy(), strict=True)
+    assert read["accuracy"] == 0.5
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    """Cut at several places, empty, or of another kind."""
+    torch = pytest.importorskip("torch")
+    whole = io.BytesIO()
+    torch.save([torch.ones(100), torch.ones(3)], whole)
+    whole = whole.getvalue()
+    path = tmp_path / "data.pt"
+    for content in (whole[: len(whole) // 2], whole[:20], b"", b"no tensors"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"data.pt is empty, cut short or no file of torch.save"):
+            torch_files.load(path)
+    with pytest.raises(ValueError, match="does not exist"):
+        torch_files.load(tmp_path / "absent.pt")
+
+
+def test_a_tensor_cannot_reach_beyond_its_storage():
+    with pytest.raises(ValueError, match="beyond its 4 values"):
+        torch_files._tensor(np.zeros(4), 1, (2, 2), (2, 1))
+    with pytest.raises(ValueError, match="negative"):
+        torch_files._tensor(np.zeros(4), -1, (2,), (1,))
+
+
+def test_zca_is_the_inverse_root_of_the_covariance(digits):
+    """In float64, from its definition; and it can be taken back."""
+    few = digits.subset(30, 0)
+    zca = ZCA.fit(few, epsilon=0.1)
+    pixels = few.to_float().reshape(len(few), -1).astype(np.float64)
+    values, vectors = np.linalg.eigh(np.cov(pixels.T))
+    transform = vectors @ np.diag((values + 0.1) ** -0.5) @ vectors.T
+    expected = (pixels - pixels.mean(axis=0)) @ transform
+    whitened = zca.whiten(few)
+    np.testing.assert_allclose(whitened.images.reshape(len(few), -1), expected, atol=2e-5)
+    np.testing.assert_allclose(zca.unwhitened(whitened.images), few.to_float(), atol=2e-5)
+    assert whitened.zca == {"epsilon": 0.1, "source": few.source}
+    with pytest.raises(ValueError, match="epsilon > 0"):
+        ZCA.fit(few, epsilon=0.0)
+
+
+@pytest.mark.usefixtures("real_cifar10")
+@pytest.mark.skipif(not MTT.is_file(), reason=f"needs {MTT}")
+def test_the_published_set_of_mtt():
+    """100 images of ten classes in ZCA space; taken for normalised ones, they are refused."""
+    real = kt.data.load("cifar10")
+    read = importers.read(MTT, "mtt", real=real)
+    assert (read.images.shape, read.images_per_class, read.space) == ((100, 32, 32, 3), 10, "zca")
+    assert read.images.std() == pytest.approx(0.55, abs=0.02)
+    with pytest.raises(ValueError, match="looks like 'zca'"):
+        importers.read(MTT, "mtt", real=real, space="normalised")

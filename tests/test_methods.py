@@ -1,0 +1,165 @@
+"""What every distillation method keeps to, run over the dict of methods; and each method's own arithmetic."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from keras import ops
+
+import kerasticket as kt
+from kerasticket import autodiff
+from kerasticket.data.recipes import draw
+from kerasticket.distillation import METHODS, SELECTORS
+from kerasticket.distillation.distribution import _Matcher, fresh_weights
+from kerasticket.distillation.selection import herding, k_center
+
+SMALL = {
+    "idc": {"networks": 1, "iterations": 2, "real_batch": 8, "net_images": 32, "net_batch": 16, "width": 4},
+    "dm": {"iterations": 3, "real_batch": 8, "width": 4},
+    "selection": {"net_epochs": 1, "width": 4},
+}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return kt.data.load("digits", "train", images_per_class=12)
+
+
+def small(name, **options):
+    return METHODS[name](**(SMALL[name] | options))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_is_a_pure_function_of_its_seed(name, digits):
+    """The same set again, whatever else is trained meanwhile; another one of another seed; told in its settings."""
+    method, told = small(name), []
+    one = method.distill(digits, ipc=2, seed=5, progress=lambda *state: told.append(state[0]))
+    two = method.distill(digits, ipc=2, seed=5, progress=lambda *state: kt.data.seek(7, 3))
+    other = method.distill(digits, ipc=2, seed=6)
+    np.testing.assert_array_equal(one.images, two.images)
+    assert (one.images != other.images).any()
+    assert one.images.shape == (20, 16, 16, 1)
+    assert one.labels.tolist() == sorted(list(range(10)) * 2)
+    assert 0 <= one.images.min() <= one.images.max() <= 1
+    assert told
+    assert told == list(range(1, len(told) + 1))
+    assert one.settings["width"] == 4
+    one.check_matches(digits)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_refuses_more_images_than_a_class_has(name, digits):
+    with pytest.raises(ValueError, match="12|images"):
+        small(name).distill(digits, ipc=13, seed=0)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_refuses_unknown_networks(name):
+    with pytest.raises(ValueError, match="Expected model among"):
+        small(name, model="perceptron")
+
+
+@pytest.mark.parametrize("by", SELECTORS)
+def test_selected_images_are_different_images_of_their_class(by, digits):
+    chosen = small("selection", by=by).distill(digits, ipc=3, seed=1)
+    for label in range(10):
+        own = digits.images[digits.labels == label] / np.float32(255)
+        found = [np.flatnonzero((own == image).all(axis=(1, 2, 3))) for image in chosen.images[chosen.labels == label]]
+        assert len({int(place[0]) for place in found}) == 3
+
+
+def test_herding_and_k_center_by_hand():
+    """Five points on a line, mean 4: herding takes 4 and keeps the mean; k-center takes 4, then 11, then 0."""
+    features, nothing = np.array([[0.0], [1.0], [4.0], [4.0], [11.0]]), np.zeros(5)
+    assert herding(features, nothing, 2, None).tolist() == [2, 3]
+    assert k_center(features, nothing, 3, None).tolist() == [2, 4, 0]
+
+
+def test_errors_are_distances_between_probabilities_and_labels(digits, monkeypatch):
+    """|softmax - one-hot| of one network, by hand; the hardest images have the largest."""
+    method = small("selection", by="el2n")
+    logits = np.random.default_rng(0).normal(size=(len(digits), 10))
+    monkeypatch.setattr(type(method), "_outputs", lambda self, images, seed: (np.zeros((len(images), 1)), logits))
+    _, errors = method._judged(digits, 0, None)
+    softmax = np.exp(logits[7]) / np.exp(logits[7]).sum()
+    softmax[digits.labels[7]] -= 1
+    assert errors[7] == pytest.approx(np.sqrt((softmax**2).sum()))
+    chosen = method.distill(digits, ipc=1, seed=0)
+    worst = [np.flatnonzero(digits.labels == label)[errors[digits.labels == label].argmax()] for label in range(10)]
+    np.testing.assert_array_equal(chosen.images, digits.images[worst] / np.float32(255))
+
+
+def test_fresh_weights_are_those_of_a_fresh_network(digits):
+    """Bit for bit what building the network with that seed gives."""
+    one, other = (kt.models.convnet((16, 16, 1), 10, width=4, seed=seed) for seed in (0, 77))
+    for drawn, expected in zip(fresh_weights(one, 77), other.trainable_variables, strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(drawn), ops.convert_to_numpy(expected))
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("factor", [1, 2])
+def test_the_gradient_of_dm_equals_finite_differences(factor, digits):
+    """And its value is the distance between class means of features, worked out image by image."""
+    method = small("dm", factor=factor, initialisation="mix", resize="area")
+    matcher = _Matcher(method, digits, method.start(digits, 2, 0).images.astype("float64"), 2, 0)
+    rng = np.random.default_rng(0)
+    parameters = draw(np, method.matching, lambda *shape: rng.random(shape), 1)
+    weights = [ops.cast(value, "float64") for value in fresh_weights(matcher.features, 3)]
+    real = np.concatenate([digits.images[digits.labels == label][:3] for label in range(10)]) / 255.0
+    images = rng.uniform(0.2, 0.8, (20, 16, 16, 1))
+    direction = rng.normal(size=images.shape)
+    tensors = autodiff._tensors((images, weights, real, parameters))
+    value, gradient = autodiff.value_and_gradient(matcher._mismatch)(*tensors)
+
+    def at(offset):
+        return float(matcher._mismatch(ops.convert_to_tensor(images + offset), *tensors[1:]))
+
+    step = 1e-6
+    expected = (at(step * direction) - at(-step * direction)) / (2 * step)
+    assert np.sum(ops.convert_to_numpy(gradient) * direction) == pytest.approx(expected, rel=1e-5)
+    stored = dataclasses.replace(method.start(digits, 2, 0), images=images.astype("float32"))
+    decoded, labels = stored.decode()
+
+    def class_mean(pixels):
+        mean = matcher._class_means(
+            weights, ops.convert_to_tensor(pixels.astype("float64")), tensors[3], (len(pixels),), (0,)
+        )
+        return ops.convert_to_numpy(mean)
+
+    by_class = [class_mean(real[3 * c : 3 * c + 3]) - class_mean(decoded[labels == c]) for c in range(10)]
+    assert float(value) == pytest.approx(sum((difference**2).sum() for difference in by_class), rel=1e-4)
+
+
+def test_dm_brings_the_features_nearer(digits):
+    """The loss on networks that it has not seen falls."""
+    method = small("dm", iterations=30, initialisation="noise", learning_rate=0.3, width=16)
+    losses = []
+    method.distill(digits, ipc=1, seed=0, progress=lambda done, images, loss: losses.append(loss))
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+
+
+def test_dm_stops_at_a_loss_that_is_not_finite(digits):
+    broken = dataclasses.replace(digits, std=(1e-30,))
+    with pytest.raises(FloatingPointError, match="at iteration 0: lower learning_rate"):
+        small("dm").distill(broken, ipc=1, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"initialisation": "zeros"}, "initialisation among"),
+        ({"learning_rate": 0.0}, "learning_rate > 0"),
+        ({"iterations": 0}, "iterations >= 1"),
+        ({"matching": kt.data.PAPER_CIFAR}, "siamese"),
+    ],
+)
+def test_dm_refuses_settings_that_make_no_sense(options, message):
+    with pytest.raises(ValueError, match=message):
+        small("dm", **options)
+
+
+def test_selection_refuses_settings_that_make_no_sense():
+    with pytest.raises(ValueError, match="by among"):
+        small("selection", by="beauty")
+    with pytest.raises(ValueError, match="networks >= 1"):
+        small("selection", networks=0)
