@@ -3,9 +3,12 @@
     python scripts/distilled_pruning.py --data-orders 1 2 --train-rounds 4 9 --out runs/float32
     python scripts/distilled_pruning.py --data-orders 1 2 --train-rounds 4 9 --out runs/bfloat16 --precision mixed_bfloat16
     python scripts/compare_runs.py runs/float32 runs/bfloat16 --csv assets/results/precision.csv
+    python scripts/distilled_pruning.py --data-orders 2 1 --train-rounds 4 9 --out runs/order2
+    python scripts/compare_runs.py runs/float32 runs/order2 --csv assets/results/data_order.csv
 
 Per kind and round, mean and sample std over the seeds that both have: overlap of the two runs' masks (IoU, beside
 that of two seeds of the first run), test accuracy, and the midpoint barrier in train loss between two data orders.
+The last two commands give what to judge a precision by: what another data order of the search changes.
 """  # noqa: E501  (commands that can be pasted)
 
 import argparse

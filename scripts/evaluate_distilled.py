@@ -68,7 +68,7 @@ def main(config: Config) -> None:
     sets = {path: read(config, path, real["train"]) for path in config.paths}
     rows = []
     for path, distilled in sets.items():
-        rows.append(measured(config, recipe, path, distilled, real))
+        rows.append(measured(config, recipe, Path(path).name, distilled, real))
         if config.controls:
             for name, control in controls(distilled, real["train"]).items():
                 rows.append(measured(config, recipe, f"{name} beside {Path(path).name}", control, real))

@@ -25,7 +25,7 @@ def test_each_set_stands_beside_its_controls(tmp_path):
     with open(config.csv, newline="") as file:
         rows = list(csv.DictReader(file))
     name = Path(SET).name
-    assert [row["set"] for row in rows] == [SET, f"random_real beside {name}", f"mix beside {name}", SET]
+    assert [row["set"] for row in rows] == [name, f"random_real beside {name}", f"mix beside {name}", name]
     assert rows[0]["mean"] == rows[3]["mean"]  # the same networks, the same numbers
     assert [row["decoded"] for row in rows] == ["40", "10", "40", "40"]
     assert all(0 <= float(row["mean"]) <= 1 for row in rows)
