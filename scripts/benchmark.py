@@ -139,10 +139,10 @@ def measure(sides: Mapping[str, Side], runs: int, warm: int) -> dict[str, dict[s
             for _ in range(warm):
                 process.run()
         results: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
-        turns = list(processes)
+        turns, rng = list(processes), random.Random(0)
         for _ in range(runs):
             # Who came before matters: its threads spin on, and the cores keep their clock for a while.
-            random.shuffle(turns)
+            rng.shuffle(turns)
             for name in turns:
                 results[name].append(processes[name].run())
     finally:

@@ -45,7 +45,9 @@ class Config:
     iterations: int = 25
     """Matching steps: per network (idc), in all (dm)."""
     learning_rate: float = 0.0003
-    """Of the images; per image of a class, so it is not rescaled with ipc. DM's, in normalised pixels, is 1."""
+    """Of the images (idc); per image of a class, so it is not rescaled with ipc."""
+    dm_learning_rate: float = 1.0
+    """Of the images (dm), in normalised pixels."""
     real_batch: int = 64
     """Real images per class and matching step."""
     net_images: int = 512
@@ -130,11 +132,13 @@ def method(config: Config):
     import kerasticket as kt
 
     without_cutout = kt.data.Augmentation(colour=True, one_of=("crop",), siamese=True)
-    shared = ("factor", "initialisation", "resize", "iterations", "learning_rate", "real_batch", "width")
+    shared = ("factor", "initialisation", "resize", "iterations", "real_batch", "width")
     options = {name: getattr(config, name) for name in shared}
     options["matching"] = without_cutout if config.augmentation == "digits" else kt.data.MATCHING
-    if config.method == "idc":
-        options |= {name: getattr(config, name) for name in ("networks", "distance", "net_images")}
+    if config.method == "dm":
+        options["learning_rate"] = config.dm_learning_rate
+    else:
+        options |= {name: getattr(config, name) for name in ("networks", "distance", "net_images", "learning_rate")}
         options["training"] = kt.data.RECIPES[config.augmentation]
     return kt.distillation.METHODS[config.method](**options)
 

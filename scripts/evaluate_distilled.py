@@ -7,6 +7,7 @@ Each set stands beside random real images of the same number, and in multi-forma
 Sets of other projects are checked against the real data; for those in ZCA space the test images are whitened too.
 """  # noqa: E501  (commands that can be pasted)
 
+import csv
 import dataclasses
 import sys
 import time
@@ -14,6 +15,9 @@ from pathlib import Path
 
 import tyro
 from quiet import import_keras
+
+SETTINGS = ("dataset", "model", "width", "epochs", "batch_size", "learning_rate", "augmentation", "nets")
+COLUMNS = ("set", "images", "decoded", "space", *SETTINGS, "mean", "std", "minutes")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +30,10 @@ class Config:
     """Of the files: kerasticket (HDF5), idc, mtt, tesla, dc, dsa, dm, rded, arrays, folder."""
     space: str | None = None
     """Of other projects' files: unit, normalised, zca; default: the format's usual one."""
+    factor: int | None = None
+    """Of other projects' files: multi-formation cells per side; default: the format's usual one."""
+    index: int = -1
+    """Of other projects' files: which of the sets of a dc, dsa or dm file."""
     dataset: str = "digits"
     """The real data that were distilled."""
     data_dir: str | None = None
@@ -50,6 +58,8 @@ class Config:
 
 def main(config: Config) -> None:
     import_keras()
+    from report import write_csv
+
     import kerasticket as kt
 
     known = {"none": None} | {name: kt.data.RECIPES[name] for name in ("digits", "paper-cifar")}
@@ -57,6 +67,8 @@ def main(config: Config) -> None:
         raise ValueError(f"Expected --augmentation of {list(known)}. Received: '{config.augmentation}'.")
     if config.nets < 2:
         raise ValueError(f"Expected --nets of at least 2, for mean and std. Received: {config.nets}.")
+    if config.model not in kt.models.MODELS:
+        raise ValueError(f"Expected --model of {sorted(kt.models.MODELS)}. Received: '{config.model}'.")
     recipe = kt.training.Recipe(
         config.epochs,
         config.batch_size,
@@ -64,16 +76,24 @@ def main(config: Config) -> None:
         augmentation=known[config.augmentation],
         passes_per_epoch=config.epochs,
     )
-    real = {split: kt.data.load(config.dataset, split, data_dir=config.data_dir) for split in ("train", "test")}
-    sets = {path: read(config, path, real["train"]) for path in config.paths}
-    rows = []
-    for path, distilled in sets.items():
-        rows.append(measured(config, recipe, Path(path).name, distilled, real))
+    rows = earlier_rows(config)
+    train, test = (kt.data.load(config.dataset, split, data_dir=config.data_dir) for split in ("train", "test"))
+    work = []  # all sets are read and made before the first training
+    for path in config.paths:
+        distilled = read(config, path, train)
+        zca = kt.data.ZCA.fit(train, distilled.zca["epsilon"]) if distilled.space == "zca" else None
+        judged = zca.whiten(test) if zca else test
+        distilled.check_matches(judged)
+        sets = {Path(path).name: distilled}
         if config.controls:
-            for name, control in controls(distilled, real["train"]).items():
-                rows.append(measured(config, recipe, f"{name} beside {Path(path).name}", control, real))
+            sets |= {f"{name} beside {Path(path).name}": each for name, each in controls(distilled, train, zca).items()}
+        work += [(name, each, judged) for name, each in sets.items()]
+    for name, each, judged in work:
+        rows.append(measured(config, recipe, name, each, judged))
+        if config.csv:
+            write_csv(rows, Path(config.csv))
     if config.csv:
-        keep(Path(config.csv), rows)
+        print(f"Results: {config.csv}")
 
 
 def read(config: Config, path: str, train):
@@ -81,28 +101,28 @@ def read(config: Config, path: str, train):
 
     if config.format == "kerasticket":
         return kt.data.DistilledSet.load(path)
-    return kt.data.importers.read(path, config.format, real=train, space=config.space)
+    options = {"space": config.space, "factor": config.factor, "index": config.index}
+    return kt.data.importers.read(path, config.format, real=train, **options)
 
 
-def controls(distilled, train) -> dict:
-    """Real images of the same number, and IDC's starting images of the same factor."""
+def controls(distilled, train, zca) -> dict:
+    """Real images of the same number and space, and IDC's starting images of the same factor."""
     import kerasticket as kt
 
-    sets = {"random_real": kt.data.random_real(train, distilled.images_per_class, 0)}
-    if distilled.factor > 1:
-        sets["mix"] = kt.data.mix(train, distilled.images_per_class, distilled.factor)
+    each = distilled.images_per_class
+    sets = {"random_real": zca.whiten(train.subset(each, 0)) if zca else kt.data.random_real(train, each, 0)}
+    if distilled.factor > 1 and not zca:
+        sets["mix"] = kt.data.mix(train, each, distilled.factor)
     return sets
 
 
-def measured(config: Config, recipe, name: str, distilled, real: dict) -> dict:
+def measured(config: Config, recipe, name: str, distilled, test) -> dict:
     """One row: mean and sample std over fresh networks."""
     import inspect
 
     import kerasticket as kt
 
-    builder, test = kt.models.MODELS[config.model], real["test"]
-    if distilled.space == "zca":
-        test = kt.data.ZCA.fit(real["train"], distilled.zca["epsilon"]).whiten(test)
+    builder = kt.models.MODELS[config.model]
     width = {"width": config.width} if "width" in inspect.signature(builder).parameters else {}
     started = time.perf_counter()
     accuracy = kt.distillation.evaluate(
@@ -114,24 +134,28 @@ def measured(config: Config, recipe, name: str, distilled, real: dict) -> dict:
     )
     minutes = (time.perf_counter() - started) / 60
     print(f"{name:50} {accuracy}   {minutes:.1f} min", flush=True)
-    settings = ("dataset", "model", "width", "epochs", "batch_size", "learning_rate", "augmentation", "nets")
     row = {"set": name, "images": len(distilled), "decoded": distilled.decoded_count, "space": distilled.space}
-    row |= {setting: getattr(config, setting) for setting in settings}
+    row |= {setting: getattr(config, setting) for setting in SETTINGS}
     return row | {"mean": accuracy.mean, "std": accuracy.std, "minutes": round(minutes, 2)}
 
 
-def keep(path: Path, rows: list[dict]) -> None:
-    """Adds rows to a CSV file."""
-    import csv
+def earlier_rows(config: Config) -> list[dict]:
+    """Those of the CSV file, which stay; raises ValueError if it is of something else."""
+    from kerasticket.runs import check_writable
 
-    from report import write_csv
-
-    before = []
-    if path.exists():
-        with open(path, newline="") as file:
-            before = list(csv.DictReader(file))
-    write_csv([*before, *rows], path)
-    print(f"Results: {path}")
+    if not config.csv:
+        return []
+    path = Path(config.csv)
+    check_writable(path.parent)
+    if not path.exists():
+        return []
+    with open(path, newline="") as file:
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise ValueError(
+                f"Expected --csv of an earlier evaluation, or a new file. Received: '{path}' of other columns."
+            )
+        return list(reader)
 
 
 if __name__ == "__main__":

@@ -48,9 +48,11 @@ class Experiment:
         train = _load(config, "train", config.images_per_class)
         test = _load(config, "test", None)
         distilled = _load_distilled(config)
-        if distilled and "synthetic" in config.kinds:
+        if distilled:
+            # Whatever kinds there are: with others added later, all results of a run are of one space.
             train, test = _in_the_space_of(distilled, config, train, test)
-            distilled.check_matches(train)
+            if "synthetic" in config.kinds:
+                distilled.check_matches(train)
         start = Ticket.load(config.start) if config.start else None
         experiment = cls(config, kt.Run(Path(config.out)), train, test, distilled, start, Progress())
         experiment.check()

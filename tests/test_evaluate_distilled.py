@@ -48,10 +48,19 @@ def test_sets_of_others_are_imported(tmp_path):
     )
     evaluate_distilled.main(imported)
     assert "zca" in (tmp_path / "c.csv").read_text()
+    evaluate_distilled.main(dataclasses.replace(imported, controls=True))
+    with open(imported.csv, newline="") as file:
+        assert [row["space"] for row in csv.DictReader(file)] == ["zca"] * 3  # the control is whitened too
 
 
-def test_bad_settings_are_refused():
+def test_bad_settings_are_refused(tmp_path):
     with pytest.raises(ValueError, match="--augmentation of"):
         evaluate_distilled.main(dataclasses.replace(SMALL, augmentation="rain"))
+    with pytest.raises(ValueError, match="--model of"):
+        evaluate_distilled.main(dataclasses.replace(SMALL, model="perceptron"))
+    other = tmp_path / "other.csv"
+    other.write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match="of other columns"):
+        evaluate_distilled.main(dataclasses.replace(SMALL, csv=str(other)))
     with pytest.raises(ValueError, match="--nets of at least 2"):
         evaluate_distilled.main(dataclasses.replace(SMALL, nets=1))

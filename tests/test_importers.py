@@ -119,6 +119,41 @@ def test_soft_labels_and_channels_first_are_read(tmp_path, digits, stored):
     np.testing.assert_array_equal(read.labels, soft)
 
 
+def test_files_that_cannot_be_read_are_named(tmp_path, stored):
+    """Absent, cut short, of several sizes, or with labels that nobody can name."""
+    images, labels = stored
+    with pytest.raises(ValueError, match=r"absent.npz cannot be read as a set of format 'arrays'"):
+        importers.read(tmp_path / "absent.npz", "arrays")
+    path = write("arrays", tmp_path, images, labels)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ValueError, match="cannot be read"):
+        importers.read(path, "arrays")
+    with pytest.raises(ValueError, match=r"Expected labels in 0\.\.29, or class_names="):
+        importers.read(write("arrays", tmp_path, images, labels + 2**40), "arrays")
+    folder = tmp_path / "images"
+    folder.mkdir()
+    write("rded", folder, images[:2], labels[:2])
+    (folder / "class00001_id00009.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="cannot be read"):
+        importers.read(folder, "rded")
+    write("rded", folder, images[9:10, :8, :8], np.array([1]))
+    (folder / "class00001_id00000.png").rename(folder / "class00001_id00009.png")
+    with pytest.raises(ValueError, match="images of 2 sizes"):
+        importers.read(folder, "rded")
+
+
+def test_folders_with_numbers_are_classes_by_number(tmp_path, stored):
+    """2 comes before 10, and a class that is missing keeps its number."""
+    names = ("2", "10", "11")
+    for name, label in zip(names, (2, 3, 4), strict=True):
+        write("folder", tmp_path, stored[0][:1], np.array([label]))
+        (tmp_path / str(label)).rename(tmp_path / f"new{name}")
+    for name in names:
+        (tmp_path / f"new{name}").rename(tmp_path / name)
+    about = {"class_names": tuple(map(str, range(12))), "mean": (0.5,), "std": (0.5,), "source": "mine"}
+    assert sorted(importers.read(tmp_path, "folder", **about).labels.tolist()) == [2, 10, 11]
+
+
 def test_names_that_are_unknown_are_refused(tmp_path, stored):
     path = write("arrays", tmp_path, *stored)
     with pytest.raises(ValueError, match="Expected a format of"):
@@ -207,7 +242,40 @@ def test_a_damaged_file_is_named(tmp_path):
         torch_files.load(tmp_path / "absent.pt")
 
 
+def test_a_file_that_is_cut_within_its_last_storage_is_refused(tmp_path):
+    """In the old format too, down to a single value that is left."""
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "old.pt"
+    torch.save([torch.arange(100.0)], path, _use_new_zipfile_serialization=False)
+    path.write_bytes(path.read_bytes()[: -99 * 4])
+    with pytest.raises(ValueError, match="cut short"):
+        torch_files.load(path)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (b"cnumpy\ndtype\n(S'V8'\ntR.", "something else than numbers"),
+        (b"ctorch._utils\n_rebuild_tensor_v2\n}S'__doc__'\nS'x'\nsb.", "sets the state"),
+        (b"]\x8c\x01a" + b"\x85" * 40_000 + b"e.", "tuples, more than"),
+        (b"(S'storage'\ntQ.", "no storage of a tensor"),
+    ],
+)
+def test_what_a_pickle_could_do_harm_with_is_refused(code, message, tmp_path):
+    with zipfile.ZipFile(tmp_path / "set.pt", "w") as archive:
+        archive.writestr("archive/data.pkl", code)
+    before = torch_files._tensor.__doc__
+    with pytest.raises(ValueError, match=message):
+        torch_files.load(tmp_path / "set.pt")
+    assert torch_files._tensor.__doc__ == before
+
+
 def test_a_tensor_cannot_reach_beyond_its_storage():
+    wrapping = (np.uint8(200),), (np.uint8(2),)
+    with pytest.raises(ValueError, match="beyond its 143 values"):
+        torch_files._tensor(np.zeros(143), 0, *wrapping)
+    with pytest.raises(ValueError, match="over 1 values"):
+        torch_files._tensor(np.zeros(1), 0, (10**5, 10**5), (0, 0))
     with pytest.raises(ValueError, match="beyond its 4 values"):
         torch_files._tensor(np.zeros(4), 1, (2, 2), (2, 1))
     with pytest.raises(ValueError, match="negative"):

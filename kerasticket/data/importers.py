@@ -4,7 +4,9 @@ The files do not say which space their pixels are in, and most are misread by so
 against the real images, where they are given: in the right one, distilled images lie near the mean of their class.
 """
 
+import math
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +21,8 @@ from kerasticket.data.images import ImageSet
 from kerasticket.data.tensorflow_ops import tensorflow
 from kerasticket.data.zca import EPSILON, ZCA
 
-_SAMPLE = 5000  # real images that class means are taken over
+_SAMPLE, _SAMPLE_BYTES = 500, 2**27  # real images that a class mean is taken over; all of them, as float32
+_ZCA_PIXELS = 4096
 
 
 class Contents(NamedTuple):
@@ -47,11 +50,11 @@ def _two_files(path: Path, index: int) -> Contents:
 def _several(path: Path, index: int) -> Contents:
     """`res_*.pt` of DC, DSA and DM: {"data": [[images, labels], ...]}, one pair per experiment."""
     loaded = torch_files.load(path)
-    if not isinstance(loaded, dict) or not loaded.get("data"):
+    if not isinstance(loaded, dict) or "data" not in loaded:
         raise ValueError(f'{path} must hold a dict with a list "data". Received: {_outline(loaded)}')
     sets = loaded["data"]
-    if not -len(sets) <= index < len(sets):
-        raise ValueError(f"{path} holds {len(sets)} sets. Received: index={index}")
+    if not isinstance(sets, (list, tuple)) or not -len(sets) <= index < len(sets):
+        raise ValueError(f"{path} holds {_outline(sets)}. Received: index={index}")
     return Contents(*sets[index])
 
 
@@ -64,14 +67,22 @@ def _arrays(path: Path, index: int) -> Contents:
 
 
 def _image_files(path: Path, index: int) -> Contents:
-    """RDED's `class00003_id00007.jpg`, or a folder per class; classes in the order of their names."""
+    """RDED's `class00003_id00007.jpg`, or a folder per class; classes by number, or in the order of their names."""
     files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
     if not files:
         raise ValueError(f"{path} holds no image files ({', '.join(sorted(SUFFIXES))}).")
     names = [_class_of(file) for file in files]
     classes = {name: position for position, name in enumerate(sorted(set(names)))}
-    height, width, channels = tensorflow().io.decode_image(files[0].read_bytes(), expand_animations=False).shape
-    images = [decode(file.read_bytes(), height, width, channels).numpy() for file in files]
+    if all(name.isdigit() for name in names):
+        classes = {name: int(name) for name in names}
+    encoded = [file.read_bytes() for file in files]
+    shapes = {tuple(tensorflow().io.decode_image(each, expand_animations=False).shape) for each in encoded}
+    sizes = {shape[:2] for shape in shapes}
+    if len(sizes) > 1:
+        raise ValueError(f"{path} holds images of {len(sizes)} sizes, such as {sorted(sizes)[:3]}: resize them to one.")
+    channels = 1 if {shape[2] for shape in shapes} == {1} else 3
+    height, width = sizes.pop()
+    images = [decode(each, height, width, channels).numpy() for each in encoded]
     return Contents(np.stack(images), np.array([classes[name] for name in names], np.int64))
 
 
@@ -134,9 +145,17 @@ def read(
     if space not in SPACES:
         raise ValueError(f"Expected a space of {SPACES}. Received: {space!r}")
     path = Path(path)
-    contents = chosen.read(path, index)
+    if real is not None and not isinstance(real, ImageSet):
+        raise ValueError(
+            f"Expected real images in memory (an ImageSet). Received: {type(real).__name__}; load fewer with "
+            "images_per_class=, or give class_names=, mean= and std= instead."
+        )
+    try:
+        contents = chosen.read(path, index)
+    except (OSError, EOFError, TypeError, zipfile.BadZipFile, tensorflow().errors.OpError) as error:
+        raise ValueError(f"{path} cannot be read as a set of format {format!r}: {error}") from error
     images, labels = _images(contents.images, path), _labels(contents.labels, path)
-    about = _about(real, space, labels) | fields
+    about = ({} if "class_names" in fields and real is None else _about(real, space, labels)) | fields
     distilled = DistilledSet(
         images, labels, method=format, space=space, factor=chosen.factor if factor is None else factor, **about
     )
@@ -173,6 +192,10 @@ def _outline(value: Any) -> str:
 def _about(real: ImageSet | None, space: str, labels: np.ndarray) -> dict[str, Any]:
     """The fields that the file itself does not tell."""
     if real is None:
+        if labels.ndim == 1 and not 0 <= labels.max(initial=-1) < len(labels):
+            raise ValueError(
+                f"Expected labels in 0..{len(labels) - 1}, or class_names=. Received: up to {labels.max()}"
+            )
         classes = labels.shape[1] if labels.ndim == 2 else int(labels.max()) + 1
         return {"class_names": tuple(str(label) for label in range(classes)), "source": "unknown"}
     about: dict[str, Any] = {"class_names": real.class_names, "source": real.source}
@@ -187,7 +210,9 @@ def _check(distilled: DistilledSet, real: ImageSet, path: Path) -> None:
         raise ValueError(
             f"{path} holds images of shape {distilled.input_shape}; those of {real.source} have {real.input_shape}."
         )
-    missing = sorted(set(range(real.num_classes)) - set(distilled.hard_labels.tolist()))
+    labels = distilled.labels
+    present = np.flatnonzero(labels.sum(axis=0)) if distilled.is_soft else labels
+    missing = sorted(set(range(real.num_classes)) - set(present.tolist()))
     if missing:
         raise ValueError(f"{path} has no images of the classes {[real.class_names[label] for label in missing]}.")
     found = evidence(distilled, real)
@@ -213,22 +238,30 @@ class Fit(NamedTuple):
 def evidence(distilled: DistilledSet, real: ImageSet) -> dict[str, Fit]:
     """How the images fit each space, were they in it.
 
-    Class means and std are those of up to 5,000 real images, brought to that space; ZCA is fitted to all of `real`, and
-    left out for a set in [0, 1], which ZCA would not leave there.
+    Class means and std are those of some real images, brought to that space; ZCA is fitted to all of `real`. It is left
+    out for a set in [0, 1], where it would not lie, and as a mere alternative for images of more than 4,096 values.
     """
     images, labels = distilled.decode()
     labels = labels.argmax(axis=1) if distilled.is_soft else labels
-    step = -(-len(real) // _SAMPLE)
-    rows, of_rows = real.images[::step] / np.float32(255), real.labels[::step]
+    rows, of_rows = _sample(real)
     mean, std = np.asarray(real.mean, np.float32), np.asarray(real.std, np.float32)
     spaces = {"unit": rows, "normalised": (rows - mean) / std}
-    if distilled.space != "unit":
+    pixels = math.prod(real.input_shape)
+    if distilled.space == "zca" or (distilled.space != "unit" and pixels <= _ZCA_PIXELS):
         spaces["zca"] = ZCA.fit(real, distilled.zca.get("epsilon", EPSILON)).whitened(rows)
     found = {}
     for space, those in spaces.items():
         centres = np.stack([those[of_rows == label].mean(axis=0) for label in range(real.num_classes)])
         found[space] = Fit(_nearest_is_own(images, labels, centres), float(images.std() / those.std()))
     return found
+
+
+def _sample(real: ImageSet) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels in [0, 1] and labels of the first images of each class."""
+    fitting = _SAMPLE_BYTES // (4 * math.prod(real.input_shape) * real.num_classes)
+    count = max(1, min(_SAMPLE, fitting))
+    chosen = np.concatenate([np.flatnonzero(real.labels == label)[:count] for label in range(real.num_classes)])
+    return real.images[chosen] / np.float32(255), real.labels[chosen]
 
 
 def _better_space(found: dict[str, Fit], told: str, count: int) -> str | None:

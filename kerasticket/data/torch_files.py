@@ -1,17 +1,20 @@
 """Reads tensors out of files of `torch.save`, without torch, and without running anything that a file says.
 
-A pickle is a program. Here it may name tensors, their storages and plain containers; any other name is refused
-before anything of it is imported.
+A pickle is a program. Here it may name tensors, their storages and plain containers, and may set the state of
+nothing; any other name is refused before anything of it is imported.
 """
 
 import io
+import math
+import operator
 import pickle
+import pickletools
 import struct
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -26,7 +29,9 @@ _STORAGES = {
     "FloatStorage": "<f4",
     "DoubleStorage": "<f8",
 }
-# The first three pickles of a file written before torch 1.6.
+_TUPLES = 30_000  # in one pickle; far deeper ones crash the interpreter when they are hashed
+_EXPANDED = 2**24  # values that a tensor may have beyond those of its storage, by strides of 0
+# The first two pickles of a file written before torch 1.6.
 _OLD_MAGIC, _OLD_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
 
@@ -59,8 +64,11 @@ class Forbidden(Exception):
     """A pickle named something that is no part of a tensor."""
 
 
-class _Unpickler(pickle.Unpickler):
-    """Knows the names in `_NAMES` and the storages; `storage` turns (dtype, key, count) into an array."""
+class _Unpickler(pickle._Unpickler):
+    """Knows the names in `_NAMES` and the storages; `storage` turns (dtype, key, count) into an array.
+
+    It is Python's own, as in C's nobody can say what setting a state may do, and its memo can be made to fill memory.
+    """
 
     def __init__(self, file, storage: Callable[[str, str, int], np.ndarray]) -> None:
         super().__init__(file)
@@ -74,23 +82,49 @@ class _Unpickler(pickle.Unpickler):
         return _NAMES[module, name]
 
     def persistent_load(self, saved_id: Any) -> np.ndarray:
-        kind, dtype, key, _, count, *view = saved_id
-        if kind != "storage" or dtype not in _STORAGES.values() or any(part is not None for part in view):
-            raise Forbidden(f"it refers to {saved_id!r}, which is no storage of a tensor.")
-        return self.storage(dtype, str(key), int(count))
+        is_one = isinstance(saved_id, tuple) and len(saved_id) >= 5 and saved_id[0] == "storage"
+        if not is_one or saved_id[1] not in _STORAGES.values() or not isinstance(saved_id[2], str):
+            raise Forbidden("it refers to something that is no storage of a tensor.")
+        if any(part is not None for part in saved_id[5:]):
+            raise Forbidden("it refers to a part of a storage, which torch has not written for years.")
+        return self.storage(saved_id[1], saved_id[2], operator.index(saved_id[4]))
+
+    def load_build(self) -> None:
+        """What sets a state: NumPy's number types and state dicts bring one that they do not need."""
+        stack: list[Any] = self.stack  # type: ignore[attr-defined]
+        state, target = stack.pop(), stack[-1]
+        native = isinstance(target, np.dtype) and isinstance(state, tuple) and state[1] in ("<", "|", "=")
+        if not (native or isinstance(target, OrderedDict)):
+            raise Forbidden("it sets the state of something that is no tensor.")
+
+    dispatch: ClassVar = {**pickle._Unpickler.dispatch, pickle.BUILD[0]: load_build}  # type: ignore[dict-item]
+
+
+def _unpickled(file, storage: Callable[[str, str, int], np.ndarray]) -> Any:
+    """One pickle, which ends where the next may begin."""
+    start = file.tell()
+    tuples = sum(opcode.name.startswith("TUPLE") for opcode, _, _ in pickletools.genops(file))
+    if tuples > _TUPLES:
+        raise Forbidden(f"it holds {tuples} tuples, more than any set of images.")
+    file.seek(start)
+    return _Unpickler(file, storage).load()
 
 
 def _tensor(storage: np.ndarray, offset: int, size: tuple, stride: tuple, *_) -> np.ndarray:
     """The view of a storage that a tensor is, copied."""
     if not isinstance(storage, np.ndarray) or storage.ndim != 1 or len(size) != len(stride):
         raise Forbidden("it rebuilds a tensor from something that is no storage.")
+    offset = operator.index(offset)  # Python's integers, as NumPy's wrap
+    size, stride = (tuple(map(operator.index, part)) for part in (size, stride))
     if min((offset, *size, *stride)) < 0:
         raise ValueError("a negative size")
-    last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
-    if 0 not in size and last >= len(storage):
-        raise ValueError(f"a tensor of shape {size} reaches beyond its {len(storage)} values")
+    if math.prod(size) > len(storage) + _EXPANDED:
+        raise ValueError(f"a tensor of shape {size} over {len(storage)} values")
     if 0 in size:
         return np.zeros(size, storage.dtype)
+    last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
+    if last >= len(storage):
+        raise ValueError(f"a tensor of shape {size} reaches beyond its {len(storage)} values")
     strides = [step * storage.itemsize for step in stride]
     return np.lib.stride_tricks.as_strided(storage[offset:], size, strides).copy()
 
@@ -100,9 +134,9 @@ def _parameter(data: np.ndarray, *_) -> np.ndarray:
 
 
 def _dtype(name: str, *_) -> np.dtype:
-    dtype = np.dtype(name)
-    if dtype.hasobject:
-        raise Forbidden("it holds an array of Python objects.")
+    dtype = np.dtype(name) if isinstance(name, str) else np.dtype("O")
+    if dtype.kind not in "biufc":
+        raise Forbidden("it holds arrays of something else than numbers.")
     return dtype
 
 
@@ -131,6 +165,8 @@ _NAMES: dict[tuple[str, str], Any] = {
 
 def _read_zip(path: Path) -> Any:
     with zipfile.ZipFile(path) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("it is compressed, which torch.save does not do")
         pickled = [name for name in archive.namelist() if name.count("/") == 1 and name.endswith("/data.pkl")]
         if len(pickled) != 1:
             raise ValueError("it has no data.pkl")
@@ -138,10 +174,14 @@ def _read_zip(path: Path) -> Any:
         if f"{folder}byteorder" in archive.namelist() and archive.read(f"{folder}byteorder") != b"little":
             raise ValueError("it was written on a big-endian machine")
 
-        def storage(dtype: str, key: str, count: int) -> np.ndarray:
-            return np.frombuffer(archive.read(f"{folder}data/{key}"), dtype, count)
+        storages: dict[str, bytes] = {}
 
-        return _Unpickler(io.BytesIO(archive.read(pickled[0])), storage).load()
+        def storage(dtype: str, key: str, count: int) -> np.ndarray:
+            if key not in storages:
+                storages[key] = archive.read(f"{folder}data/{key}")
+            return np.frombuffer(storages[key], dtype, count)
+
+        return _unpickled(io.BytesIO(archive.read(pickled[0])), storage)
 
 
 def _read_old(path: Path) -> Any:
@@ -149,19 +189,21 @@ def _read_old(path: Path) -> Any:
     storages: dict[str, np.ndarray] = {}
 
     def storage(dtype: str, key: str, count: int) -> np.ndarray:
+        if count * np.dtype(dtype).itemsize > path.stat().st_size:
+            raise ValueError(f"storage {key} is larger than the file")
         return storages.setdefault(key, np.zeros(count, dtype))
 
     with open(path, "rb") as file:
-        head = [_Unpickler(file, storage).load() for _ in range(3)]
+        head = [_unpickled(file, storage) for _ in range(3)]
         if head[:2] != [_OLD_MAGIC, _OLD_PROTOCOL] or not head[2].get("little_endian"):
             raise ValueError("it does not begin as files of torch.save do")
         start = file.tell()
-        _Unpickler(file, storage).load()  # says which storages there are
-        for key in _Unpickler(file, storage).load():
+        _unpickled(file, storage)  # says which storages there are
+        for key in _unpickled(file, storage):
             values = storages[str(key)]
             (count,) = struct.unpack("<q", file.read(8))
             if count != len(values):
                 raise ValueError(f"storage {key} has {count} values, not {len(values)}")
-            values[:] = np.frombuffer(file.read(values.nbytes), values.dtype)
+            values[:] = np.frombuffer(file.read(values.nbytes), values.dtype, len(values))
         file.seek(start)
-        return _Unpickler(file, storage).load()
+        return _unpickled(file, storage)

@@ -8,7 +8,7 @@ import numpy as np
 from kerasticket.data.distilled import DistilledSet
 from kerasticket.data.images import ImageSet
 
-EPSILON = 0.1  # kornia's default, which MTT uses
+EPSILON = 0.1  # MTT's; kornia's own default is 1e-6
 _ROWS = 5000  # images at a time
 
 
@@ -44,6 +44,8 @@ class ZCA:
             >>> whitened.space, whitened.images.shape
             ('zca', (200, 16, 16, 1))
         """
+        if not isinstance(real, ImageSet):
+            raise ValueError(f"ZCA needs real images in memory (an ImageSet). Received: {type(real).__name__}")
         if epsilon <= 0 or len(real) < 2:
             raise ValueError(f"Expected epsilon > 0 and images to fit to. Received: {epsilon=}, {len(real)} images")
         pixels = int(np.prod(real.input_shape))

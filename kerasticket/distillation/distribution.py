@@ -24,8 +24,9 @@ from kerasticket.models.initializers import SeededInitializer
 class DistributionMatching:
     """DM's settings; the defaults are those of its authors' code for CIFAR-10 at 10 images per class.
 
-    It differs from their code in three points: images stay in [0, 1] (cut after each step), the shared augmentation is
-    IDC's (theirs draws one of six operations), and with `factor` above 1 what is matched are the decoded images.
+    It differs from their code: images stay in [0, 1] (cut after each step), one draw of IDC's matching augmentation
+    serves all classes of a step (theirs is one of six operations), every class has as many real images in it, at most
+    those of the smallest, and with `factor` above 1 what is matched are the decoded images.
 
     Attributes:
         factor: multi-formation: a stored image is decoded into factor x factor training images.
@@ -164,6 +165,8 @@ def fresh_weights(model: keras.Model, seed: int) -> list:
         for variable in layer.trainable_variables:
             initializer = getattr(layer, f"{variable.name}_initializer", None)
             value = variable.value
+            if initializer is not None and len(variable.shape) > 1 and not isinstance(initializer, SeededInitializer):
+                raise ValueError(f"Expected kernels that SeededInitializer draws. Received: {variable.path}")
             if isinstance(initializer, SeededInitializer):
                 config = initializer.get_config() | {"seed": seed}
                 value = SeededInitializer(**config)(variable.shape, variable.dtype)

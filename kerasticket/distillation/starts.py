@@ -26,6 +26,8 @@ def starting_images(
     Raises:
         ValueError: a class has too few images, or the factor does not fit the image size.
     """
+    if initialisation not in INITIALISATIONS:
+        raise ValueError(f"Expected initialisation among {INITIALISATIONS}. Received: {initialisation!r}")
     if initialisation == "mix":
         return mix(images, ipc, factor, method=resize)
     real = dataclasses.replace(random_real(images, ipc, seed), factor=factor)

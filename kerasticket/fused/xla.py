@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from kerasticket.fused import plain
 
-SLICES = 8  # that are added in one loop; XLA stores converted terms first where there are more than 15
+SLICES, MOST = 8, 15  # that are added in one loop; of more than 15, XLA stores converted terms first
 
 
 class Form(NamedTuple):
@@ -102,9 +102,9 @@ def _apply(x, moments, gamma, beta, form: Form):
 
 @_cluster
 def _partial_gradients(x, gamma, beta, slope, mean, scale, form: Form):
-    """Sums of dL/dy and of dL/dy times the normalised x over groups of rows, y before ReLU and pooling."""
+    """Sums of dL/dy, real, and of dL/dy times the normalised x, imaginary, y before ReLU: (batch, groups, channels)."""
     pool = form.pool
-    group = _group(x.shape[1] // pool, max(1, SLICES // pool**2))
+    group = _group(x.shape[1] // pool, pool**2)
     slope = tf.reshape(slope, (-1, slope.shape[1] // group, group, *slope.shape[2:]))
     x = tf.reshape(x, (-1, slope.shape[1], group, pool, slope.shape[3], pool, x.shape[3]))
     mean, scale = mean[:, None, None], scale[:, None, None]
@@ -151,9 +151,10 @@ def _spread(x):
     return x[:, None, None, None, None]
 
 
-def _group(rows: int, largest: int = SLICES) -> int:
-    """The largest number of rows to add up at once that divides them."""
-    return max(size for size in range(1, largest + 1) if rows % size == 0)
+def _group(count: int, each: int = 1) -> int:
+    """How many of `count` to add up at once, which divides them; each stands for so many slices."""
+    sizes = [size for size in range(1, MOST // each + 1) if count % size == 0]
+    return max([size for size in sizes if size > 1 and size * each <= SLICES] or sizes or [1])
 
 
 def _total(parts):
