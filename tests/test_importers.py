@@ -96,6 +96,8 @@ def test_a_set_of_other_data_is_refused(tmp_path, digits, stored):
         importers.read(write("arrays", tmp_path, images[labels < 9], labels[labels < 9]), "arrays", real=digits)
     with pytest.raises(ValueError, match=r"labels must lie in 0\.\.9"):
         importers.read(write("arrays", tmp_path, images, labels + 1), "arrays", real=digits)
+    with pytest.raises(ValueError, match="whole numbers as labels"):
+        importers.read(write("arrays", tmp_path, images, labels + 0.5), "arrays", real=digits)
     with pytest.raises(ValueError, match="NaN"):
         importers.read(write("arrays", tmp_path, images * np.nan, labels), "arrays", real=digits)
 
@@ -150,7 +152,7 @@ def test_folders_with_numbers_are_classes_by_number(tmp_path, stored):
         (tmp_path / str(label)).rename(tmp_path / f"new{name}")
     for name in names:
         (tmp_path / f"new{name}").rename(tmp_path / name)
-    about = {"class_names": tuple(map(str, range(12))), "mean": (0.5,), "std": (0.5,), "source": "mine"}
+    about = {"class_names": tuple(map(str, range(12))), "mean": (0.5,), "std": (0.5,)}
     assert sorted(importers.read(tmp_path, "folder", **about).labels.tolist()) == [2, 10, 11]
 
 

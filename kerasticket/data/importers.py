@@ -155,7 +155,7 @@ def read(
     except (OSError, EOFError, TypeError, zipfile.BadZipFile, tensorflow().errors.OpError) as error:
         raise ValueError(f"{path} cannot be read as a set of format {format!r}: {error}") from error
     images, labels = _images(contents.images, path), _labels(contents.labels, path)
-    about = ({} if "class_names" in fields and real is None else _about(real, space, labels)) | fields
+    about = _about(real, space, labels, tuple(fields.get("class_names", ()))) | fields
     distilled = DistilledSet(
         images, labels, method=format, space=space, factor=chosen.factor if factor is None else factor, **about
     )
@@ -178,6 +178,8 @@ def _images(images: Any, path: Path) -> np.ndarray:
 def _labels(labels: Any, path: Path) -> np.ndarray:
     if not isinstance(labels, np.ndarray) or labels.ndim > 2:
         raise ValueError(f"{path} must hold labels with one axis, or two if soft. Received: {_outline(labels)}")
+    if labels.ndim < 2 and not np.array_equal(labels, np.trunc(labels)):
+        raise ValueError(f"{path} must hold whole numbers as labels. Received: {labels[:5]}")
     return labels.astype(np.float32) if labels.ndim == 2 else labels.astype(np.int64)
 
 
@@ -189,8 +191,10 @@ def _outline(value: Any) -> str:
     return f"{type(value).__name__}{length}"
 
 
-def _about(real: ImageSet | None, space: str, labels: np.ndarray) -> dict[str, Any]:
+def _about(real: ImageSet | None, space: str, labels: np.ndarray, names: tuple[str, ...]) -> dict[str, Any]:
     """The fields that the file itself does not tell."""
+    if real is None and names:
+        return {"class_names": names, "source": "unknown"}
     if real is None:
         if labels.ndim == 1 and not 0 <= labels.max(initial=-1) < len(labels):
             raise ValueError(
