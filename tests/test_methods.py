@@ -10,7 +10,8 @@ import kerasticket as kt
 from kerasticket import autodiff
 from kerasticket.data.recipes import draw
 from kerasticket.distillation import METHODS, SELECTORS
-from kerasticket.distillation.distribution import _Matcher, fresh_weights
+from kerasticket.distillation.distribution import _Matcher
+from kerasticket.distillation.networks import fresh_weights
 from kerasticket.distillation.selection import herding, k_center
 
 SMALL = {

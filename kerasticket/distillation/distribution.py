@@ -15,9 +15,9 @@ from kerasticket.data import MATCHING, Augmentation, DistilledSet, ImageSet
 from kerasticket.data.multi_formation import decode_cells
 from kerasticket.data.recipes import augment, draw
 from kerasticket.distillation.matching import Progress
+from kerasticket.distillation.networks import fresh_network, fresh_weights
 from kerasticket.distillation.starts import INITIALISATIONS, starting_images
 from kerasticket.models import MODELS
-from kerasticket.models.initializers import SeededInitializer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,8 +117,7 @@ class _Matcher:
         self.of_class = [np.flatnonzero(real.labels == label) for label in range(real.num_classes)]
         # As many of each class, so that class means are means over an axis.
         self.count = min(settings.real_batch, *(len(positions) for positions in self.of_class))
-        width = {"width": settings.width} if settings.model == "convnet" else {}
-        network = MODELS[settings.model](real.input_shape, real.num_classes, seed=0, **width)
+        network = fresh_network(settings.model, settings.width, real, seed=0)
         self.features = keras.Model(network.inputs, network.layers[-1].input)
         if self.features.non_trainable_variables:
             raise ValueError(
@@ -156,19 +155,3 @@ class _Matcher:
             features = ops.cast(features, "float32")
         features = ops.reshape(features, (*groups, int(np.prod(features.shape[1:]))))
         return ops.mean(features, axis=axes)
-
-
-def fresh_weights(model: keras.Model, seed: int) -> list:
-    """Values for the trainable variables of one of our networks, drawn as another seed would have had them."""
-    values = []
-    for layer in model.layers:
-        for variable in layer.trainable_variables:
-            initializer = getattr(layer, f"{variable.name}_initializer", None)
-            value = variable.value
-            if initializer is not None and len(variable.shape) > 1 and not isinstance(initializer, SeededInitializer):
-                raise ValueError(f"Expected kernels that SeededInitializer draws. Received: {variable.path}")
-            if isinstance(initializer, SeededInitializer):
-                config = initializer.get_config() | {"seed": seed}
-                value = SeededInitializer(**config)(variable.shape, variable.dtype)
-            values.append(value)
-    return values

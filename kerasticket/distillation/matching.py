@@ -25,6 +25,7 @@ from kerasticket.data import (
 )
 from kerasticket.data.multi_formation import decode_cells
 from kerasticket.data.recipes import augment, draw
+from kerasticket.distillation.networks import fresh_network
 from kerasticket.distillation.starts import INITIALISATIONS, starting_images
 from kerasticket.models import MODELS
 from kerasticket.optimizers import SGD
@@ -241,5 +242,4 @@ class _Matcher:
 
     def _fresh_network(self, index: int) -> keras.Model:
         network_seed = int(np.random.default_rng([self.seed, index, 1]).integers(2**31))
-        width = {"width": self.settings.width} if self.settings.model == "convnet" else {}
-        return MODELS[self.settings.model](self.real.input_shape, self.real.num_classes, seed=network_seed, **width)
+        return fresh_network(self.settings.model, self.settings.width, self.real, network_seed)

@@ -9,6 +9,7 @@ import numpy as np
 from kerasticket.data import Augmentation, DistilledSet, ImageSet, pipeline
 from kerasticket.data.baselines import chosen_real
 from kerasticket.distillation.matching import Progress
+from kerasticket.distillation.networks import fresh_network
 from kerasticket.models import MODELS
 from kerasticket.training import Recipe, train
 
@@ -144,8 +145,7 @@ class Selection:
 
     def _outputs(self, images: ImageSet, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Features and logits of one network after its training."""
-        width = {"width": self.width} if self.model == "convnet" else {}
-        network = MODELS[self.model](images.input_shape, images.num_classes, seed=seed, **width)
+        network = fresh_network(self.model, self.width, images, seed)
         recipe = Recipe(self.net_epochs, learning_rate=self.net_learning_rate, augmentation=self.training)
         train(network, images, recipe, data_order=seed)
         both = keras.Model(network.inputs, [network.layers[-1].input, network.output])
