@@ -1,62 +1,53 @@
 """Distils a data set and measures the result beside real images and the images that the method began with.
 
     python scripts/distill_dataset.py                                    # IDC, digits, 10 images per class
-    python scripts/distill_dataset.py --method dm --iterations 1000      # by distribution matching (DM)
-    python scripts/distill_dataset.py --ipc 1                            # digits, 1 image per class
-    python scripts/distill_dataset.py --preset cifar10-quick             # CIFAR-10 on two cores in 20 minutes
+    python scripts/distill_dataset.py --method dm --out my.h5            # by distribution matching; also dc, dsa,
+                                                                         # mtt, rded, selection
+    python scripts/distill_dataset.py --preset cifar10-cpu               # CIFAR-10 within 3 hours on two cores
+    python scripts/distill_dataset.py --preset cifar10-paper             # IDC as published: days on a GPU
 
-Writes one HDF5 file with settings, seeds and measured accuracies in its attributes, and a preview picture.
+Writes one HDF5 file with settings, seeds and measured accuracies in its attributes, and a preview picture. A run
+that is killed goes on from its state file, at most a minute back; more --networks or --iterations go on from it too.
 """
 
 import argparse
 import dataclasses
+import functools
 import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from quiet import import_keras
+
+SECONDS_BETWEEN_PREVIEWS = 60
+METHODS = ("idc", "dc", "dsa", "dm", "mtt", "rded", "selection")
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What decides the distilled set; every field is a flag."""
+    """What decides the distilled set, and how it is measured; a method's own settings are flags too."""
 
     dataset: str = "digits"
     """Name for kerasticket.data.load, or folder:PATH."""
     out: str = "assets/distilled/digits_ipc{ipc}.h5"
     """File to write; {ipc} is filled in."""
+    state: str = "runs/distill"
+    """Folder for what a killed run goes on from, and for previews on the way."""
     data_dir: str | None = None
     """TensorFlow Datasets folder; default: TFDS_DATA_DIR, then TFDS' own."""
-    method: str = "idc"
-    """idc (gradient matching) or dm (distribution matching)."""
+    images_per_class: int | None = None
+    """Real images of each class that are distilled; default: all."""
     ipc: int = 10
     """Stored images per class."""
-    factor: int = 2
-    """Multi-formation: a stored image decodes into factor x factor images."""
-    initialisation: str = "mix"
-    """What the images begin with: mix (small real images in the cells), random (real images), noise."""
-    resize: str = "area"
-    """How the starting images are shrunk: nearest (IDC), area, bilinear."""
-    distance: str = "l1"
-    """Between gradients: mse (IDC on CIFAR), l1 (IDC on MNIST). Not of dm."""
-    networks: int = 20
-    """Fresh networks to match on, one after the other. Not of dm, which takes one per iteration."""
-    iterations: int = 25
-    """Matching steps: per network (idc), in all (dm)."""
-    learning_rate: float = 0.0003
-    """Of the images (idc); per image of a class, so it is not rescaled with ipc."""
-    dm_learning_rate: float = 1.0
-    """Of the images (dm), in normalised pixels."""
-    real_batch: int = 64
-    """Real images per class and matching step."""
-    net_images: int = 512
-    """Real images that the network is trained on per matching step. Not of dm."""
-    width: int = 32
-    """Filters of the ConvNet-3 that matches."""
-    augmentation: str = "digits"
-    """Of the networks' training: digits (no mirror, no CutMix; no cutout in matching either) or paper-cifar."""
     seed: int = 0
+    precision: str = "float32"
+    """Keras' dtype policy of the networks: float32 or mixed_bfloat16."""
+    soft_labels: float | None = None
+    """Temperature of soft labels by a network trained on the real data; default: the images' classes."""
+    teacher_epochs: int = 12
+    """Passes over the real data of that network, a ConvNet-3 of 128 filters."""
     nets: int = 5
     """Fresh networks per measured accuracy."""
     test_width: int = 32
@@ -64,98 +55,162 @@ class Config:
     test_epochs: int = 300
     """Passes over the decoded set per test network."""
     test_learning_rate: float = 0.01
+    augmentation: str = "digits"
+    """Of test networks and teacher: digits (no mirror, no CutMix) or paper-cifar."""
 
 
 PRESETS = {
     "digits": Config(),
-    "cifar10-quick": Config(
+    "cifar10-cpu": Config(
         dataset="cifar10",
-        out="runs/distilled/cifar10_ipc{ipc}.h5",
-        resize="nearest",
-        distance="mse",
-        networks=20,
-        iterations=40,
-        learning_rate=0.05,
-        real_batch=32,
-        net_images=256,
-        augmentation="paper-cifar",
+        out="assets/distilled/cifar10_ipc{ipc}.h5",
         nets=3,
-        test_epochs=100,
+        test_width=128,
+        test_epochs=1000,
+        augmentation="paper-cifar",
+    ),
+    "cifar10-paper": Config(
+        dataset="cifar10",
+        out="runs/distilled/cifar10_paper_ipc{ipc}.h5",
+        nets=3,
+        test_width=128,
+        test_epochs=1000,
+        augmentation="paper-cifar",
     ),
 }
 
 
-def parse(arguments: list[str]) -> Config:
-    """`--preset NAME`, then any field as a flag."""
-    import tyro
+def tuned(preset: str, method: str, ipc: int) -> dict[str, Any]:
+    """What a preset changes in a method's published settings; nothing for "cifar10-paper"."""
+    import kerasticket as kt
 
-    first = argparse.ArgumentParser(add_help=False)
+    matching = kt.data.Augmentation(colour=True, one_of=("crop",), siamese=True)  # no cutout on small digits
+    digits: dict[str, Any] = {"width": 32}
+    small = {"factor": 2, "initialisation": "mix", "resize": "area"}
+    rounds = {"networks": 20, "iterations": 25, "net_images": 512, "distance": "l1", "learning_rate": 3e-4}
+    settings: dict[tuple[str, str], dict[str, Any]] = {
+        ("digits", "idc"): digits | small | rounds | {"matching": matching, "training": kt.data.DIGITS},
+        ("digits", "dm"): digits | small | {"iterations": 1000, "real_batch": 128, "matching": matching},
+        ("cifar10-cpu", "idc"): {
+            "width": 32,
+            "networks": 80,
+            "iterations": 40,
+            "learning_rate": 0.05,
+            "real_batch": 32,
+            "net_images": 256,
+            "training": kt.data.PAPER_CIFAR,
+        },
+    }
+    if (preset, method) == ("cifar10-paper", "idc"):
+        return {"learning_rate": 0.005 * ipc / 10}
+    return settings.get((preset, method), {})
+
+
+def parse(arguments: list[str]) -> tuple[Config, Any]:
+    """The configuration, and the method with its settings, of `--preset NAME --method NAME` and flags."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--preset", default="digits", choices=PRESETS)
-    known, rest = first.parse_known_args(arguments)
-    heading = f"{__doc__}\nPresets (--preset NAME, default digits): {', '.join(PRESETS)}.\n"
-    config = tyro.cli(Config, default=PRESETS[known.preset], args=rest, description=heading)
-    if config.method not in ("idc", "dm"):
-        raise ValueError(f"Expected --method idc or dm. Received: '{config.method}'.")
-    if config.augmentation not in ("digits", "paper-cifar"):
-        raise ValueError(f"Expected --augmentation digits or paper-cifar. Received: '{config.augmentation}'.")
-    if config.nets < 2:
-        raise ValueError(f"Expected --nets of at least 2, for mean and std. Received: {config.nets}.")
-    return config
-
-
-def main(config: Config, command: str) -> None:
+    first.add_argument("--method", default="idc", choices=METHODS)
+    first.add_argument("--ipc", type=int, default=10)  # DC and DSA choose their loops by it
+    known, _ = first.parse_known_args(arguments)
     import_keras()
     import kerasticket as kt
-    from kerasticket.runs import atomic, check_writable
+
+    makers = dict(kt.distillation.METHODS)
+    makers |= {each.__name__: functools.partial(each, known.ipc) for each in (kt.distillation.dc, kt.distillation.dsa)}
+    published = makers[known.method]()
+    settings = dataclasses.replace(published, **tuned(known.preset, known.method, known.ipc))
+    config = dataclasses.replace(PRESETS[known.preset], ipc=known.ipc)
+    return flags(config, settings, known.preset, known.method, arguments)
+
+
+def flags(config: Config, settings, preset: str, method: str, arguments: list[str]) -> tuple[Config, Any]:
+    """Any field of `Config` or of the method's dataclass as a flag."""
+    from typing import Annotated
+
+    import tyro
+
+    unprefixed = tyro.conf.arg(name="")
+    fields = [("config", Annotated[Config, unprefixed]), ("settings", Annotated[type(settings), unprefixed])]
+    command = dataclasses.make_dataclass("Command", [("preset", str), ("method", str), *fields])
+    given = tyro.cli(
+        command,
+        default=command(preset, method, config, settings),
+        args=arguments,
+        description=f"{__doc__}\nPresets: {', '.join(PRESETS)}; methods: {', '.join(METHODS)}.\n",
+        config=(tyro.conf.AvoidSubcommands,),
+    )
+    if given.config.augmentation not in ("digits", "paper-cifar"):
+        raise ValueError(f"Expected --augmentation digits or paper-cifar. Received: '{given.config.augmentation}'.")
+    if given.config.nets < 2:
+        raise ValueError(f"Expected --nets of at least 2, for mean and std. Received: {given.config.nets}.")
+    return given.config, given.settings
+
+
+def main(config: Config, settings, command: str) -> None:
+    import keras
+
+    import kerasticket as kt
+    from kerasticket.runs import check_writable
 
     path = Path(config.out.format(ipc=config.ipc))
     check_writable(path.parent)
-    train = kt.data.load(config.dataset, "train", data_dir=config.data_dir)
+    check_writable(config.state)
+    keras.config.set_dtype_policy(config.precision)
+    train = kt.data.load(
+        config.dataset, "train", data_dir=config.data_dir, images_per_class=config.images_per_class, seed=config.seed
+    )
     test = kt.data.load(config.dataset, "test", data_dir=config.data_dir)
     test_recipe(config)  # refuses bad values before the work
-    started = time.perf_counter()
-    distilled = distil(config, train)
-    minutes = (time.perf_counter() - started) / 60
-    settings = distilled.settings | {"minutes": round(minutes, 1), "cores": os.cpu_count()}
-    distilled = dataclasses.replace(distilled, settings=settings, command=command)
+    distilled, minutes = distil(config, settings, train, Path(config.state) / path.stem)
+    about = {"minutes": round(minutes, 1), "cores": os.cpu_count(), "precision": config.precision}
+    distilled = dataclasses.replace(distilled, settings=distilled.settings | about, command=command)
     distilled.save(path)  # the work is safe; the measured accuracies follow
-    dataclasses.replace(distilled, accuracy=measure(config, train, test, distilled)).save(path)
-    from kerasticket import figures
-
-    with atomic(path.with_suffix(".png")) as temporary:
-        figures.image_grid(distilled.images, columns=config.ipc if config.ipc > 1 else 10).savefig(temporary, dpi=150)
+    preview(distilled.images, config.ipc, path.with_suffix(".png"))
+    dataclasses.replace(distilled, accuracy=measure(config, settings, train, test, distilled)).save(path)
     print(f"{minutes:.1f} minutes of distillation; set in {path}, preview in {path.with_suffix('.png')}")
 
 
-def method(config: Config):
-    """The distillation method that a configuration describes."""
-    import kerasticket as kt
-
-    without_cutout = kt.data.Augmentation(colour=True, one_of=("crop",), siamese=True)
-    shared = ("factor", "initialisation", "resize", "iterations", "real_batch", "width")
-    options = {name: getattr(config, name) for name in shared}
-    options["matching"] = without_cutout if config.augmentation == "digits" else kt.data.MATCHING
-    if config.method == "dm":
-        options["learning_rate"] = config.dm_learning_rate
-    else:
-        options |= {name: getattr(config, name) for name in ("networks", "distance", "net_images", "learning_rate")}
-        options["training"] = kt.data.RECIPES[config.augmentation]
-    return kt.distillation.METHODS[config.method](**options)
-
-
-def distil(config: Config, train):
-    """Runs the method with a progress bar."""
+def distil(config: Config, settings, train, state: Path):
+    """Runs the method with a progress bar and a preview each minute; the set, and minutes over all calls."""
     from progress import Progress
 
-    total, step = (config.networks, "network") if config.method == "idc" else (config.iterations, "iteration")
-    bar = Progress(total=total)
+    from kerasticket.runs import read_json, write_json
+
+    clock = state.with_suffix(".json")
+    before = read_json(clock)["minutes"] if clock.exists() and state.with_suffix(".npz").exists() else 0.0
+    started = shown = time.monotonic()
+    bar = Progress(total=settings.steps)
+
+    def told(done, images, loss):
+        nonlocal shown
+        bar.reach(done, f"step {done}/{settings.steps}  loss {loss:.4g}")
+        if time.monotonic() - shown > SECONDS_BETWEEN_PREVIEWS:
+            shown = time.monotonic()
+            preview(images, config.ipc, state.with_suffix(".png"))
+            write_json(clock, {"minutes": before + (shown - started) / 60})
+
     with bar:
-        return method(config).distill(
-            train,
-            ipc=config.ipc,
-            seed=config.seed,
-            progress=lambda done, images, loss: bar.advance(1, f"{step} {done}/{total}  loss {loss:.4g}"),
+        made = settings.distill(
+            train, ipc=config.ipc, seed=config.seed, progress=told, checkpoint=state.with_suffix(".npz")
         )
+    minutes = before + (time.monotonic() - started) / 60
+    write_json(clock, {"minutes": minutes})
+    return made, minutes
+
+
+def preview(images, ipc: int, path: Path) -> None:
+    """A picture of all images, a row per class."""
+    import numpy as np
+
+    from kerasticket import figures
+    from kerasticket.runs import atomic
+
+    if not len(images):  # selection has none on the way
+        return
+    with atomic(path) as temporary:
+        figure = figures.image_grid(np.clip(images, 0, 1), columns=ipc if ipc > 1 else 10)
+        figure.savefig(temporary, dpi=150)
 
 
 def test_recipe(config: Config):
@@ -170,15 +225,13 @@ def test_recipe(config: Config):
     )
 
 
-def measure(config: Config, train, test, distilled) -> dict[str, dict]:
+def measure(config: Config, settings, train, test, distilled) -> dict[str, dict]:
     """Accuracy of fresh networks trained on the set, on the images it began with, and on random real images."""
     import kerasticket as kt
 
-    sets = {
-        "distilled": distilled,
-        config.initialisation: method(config).start(train, config.ipc, config.seed),
-        "random_real": kt.data.random_real(train, config.ipc, config.seed),
-    }
+    start = settings.start(train, config.ipc, config.seed)
+    sets = {"distilled": distilled, start.method: start}
+    sets["random_real"] = kt.data.random_real(train, config.ipc, config.seed)
     measured = {}
     for name, images in sets.items():
         accuracy = kt.distillation.evaluate(
@@ -198,6 +251,7 @@ def measure(config: Config, train, test, distilled) -> dict[str, dict]:
 
 if __name__ == "__main__":
     try:
-        main(parse(sys.argv[1:]), command=" ".join(["python", *sys.argv]))
+        config, settings = parse(sys.argv[1:])
+        main(config, settings, command=" ".join(["python", *sys.argv]))
     except (ValueError, FloatingPointError) as error:
         sys.exit(f"error: {error}")

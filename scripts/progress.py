@@ -35,6 +35,12 @@ class Progress:
     def line(self, text: str) -> None:
         self._console.print(text)
 
+    def reach(self, done: float, description: str) -> None:
+        """As `advance`, but says how much is done; the first call may come after work of an earlier process."""
+        if not self._bar.tasks[0].completed and done > 1:
+            self._bar.reset(self._task, completed=int(done))
+        self.advance(done - self._bar.tasks[0].completed, description)
+
     def advance(self, amount: float, description: str) -> None:
         self._bar.update(self._task, advance=amount, description=description)
         if not self._console.is_terminal and time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:

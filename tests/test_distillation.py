@@ -1,6 +1,7 @@
 """Gradient matching: right derivatives, repeatable, and better than what it started from."""
 
 import dataclasses
+import types
 
 import numpy as np
 import pytest
@@ -9,8 +10,8 @@ from keras import ops
 import kerasticket as kt
 from kerasticket import autodiff
 from kerasticket.data.recipes import draw
-from kerasticket.distillation import DISTANCES, GradientMatching
-from kerasticket.distillation.matching import _Matcher
+from kerasticket.distillation import OBJECTIVES, GradientMatching, dc, dsa, loop
+from kerasticket.distillation.matcher import Matcher, cosine
 from kerasticket.distillation.starts import INITIALISATIONS
 
 SMALL = GradientMatching(
@@ -56,10 +57,21 @@ def test_a_set_is_a_pure_function_of_its_seed_and_stays_in_range(digits):
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("distance", DISTANCES)
-def test_the_gradient_in_the_images_equals_finite_differences(digits, distance):
-    method = dataclasses.replace(SMALL, distance=distance, matching=kt.data.MATCHING)
-    matcher = _Matcher(method, digits, method.start(digits, 1, 0).images.astype("float64"), 1, 0)
+@pytest.mark.parametrize("classifier", [False, True])
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("distance", ["mse", "l1"])
+def test_the_gradient_in_the_images_equals_finite_differences(digits, distance, objective, classifier):
+    check_gradient(digits, distance=distance, objective=objective, classifier=classifier)
+
+
+@pytest.mark.usefixtures("float64")
+def test_the_gradient_of_the_cosine_distance_equals_finite_differences(digits):
+    check_gradient(digits, distance="cosine", classifier=True)
+
+
+def check_gradient(digits, **options):
+    method = dataclasses.replace(SMALL, matching=kt.data.MATCHING, **options)
+    matcher = Matcher(method, digits, method.start(digits, 1, 0).images.astype("float64"), 1, 0)
     rng = np.random.default_rng(0)
     parameters = draw(np, method.matching, lambda *shape: rng.random(shape), 1)
     weights = [ops.cast(v.value, "float64") for v in matcher.network.trainable_variables]
@@ -79,64 +91,150 @@ def test_the_gradient_in_the_images_equals_finite_differences(digits, distance):
     assert np.sum(gradient * direction) == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_step_is_sgd_with_momentum_on_the_gradient_of_the_right_class(digits, monkeypatch):
-    """Two steps of two classes by hand; the other classes coast on their momentum."""
-    method = dataclasses.replace(SMALL, learning_rate=0.1, momentum=0.5)
-    start = method.start(digits, 1, 0).images
-    matcher = _Matcher(method, digits, start.copy(), 1, 0)
-    real_of, gradients = [], []
+def recorded(matcher, monkeypatch) -> list:
+    """Replaces the derivative of class c by c + 1; what the calls got."""
+    calls = []
 
     def step(images, kept, weights, real, one_hot, parameters):
-        real_of.append((int(np.argmax(one_hot)), real))
-        gradients.append(np.full(images.shape, len(gradients) + 1.0, "float32"))
-        return ops.convert_to_tensor(0.0), ops.convert_to_tensor(gradients[-1])
+        label = int(np.argmax(one_hot))
+        calls.append((label, images.copy(), real))
+        return ops.convert_to_tensor(0.0), ops.full(images.shape, label + 1.0)
 
-    monkeypatch.setattr(matcher, "step", step)
-    rng = np.random.default_rng(0)
-    matcher._match(3, rng)
-    matcher._match(4, rng)
-    velocity_3, velocity_4 = 0.5 * gradients[0], gradients[1]
-    np.testing.assert_allclose(matcher.images[3], (start[3] - 0.1 * gradients[0] - 0.1 * velocity_3)[0], rtol=1e-6)
-    np.testing.assert_allclose(matcher.images[4], (start[4] - 0.1 * velocity_4)[0], rtol=1e-6)
-    np.testing.assert_array_equal(matcher.images[5], start[5])
-    for label, real in real_of:
+    monkeypatch.setattr(matcher, "distance_and_gradient", step)
+    return calls
+
+
+def test_classes_take_turns_and_coast_on_their_momentum(digits, monkeypatch):
+    """One step by hand: class c moves by rate * (c + 1), and by half of that at each later turn, and so on."""
+    method = dataclasses.replace(SMALL, learning_rate=0.01, momentum=0.5)
+    start = method.start(digits, 1, 0).images
+    matcher = Matcher(method, digits, start.copy(), 1, 0)
+    calls = recorded(matcher, monkeypatch)
+    matcher._match(np.random.default_rng(0))
+    for label in range(10):
+        turns = sum(0.5**later for later in range(10 - label))
+        np.testing.assert_allclose(matcher.images[label], start[label] - 0.01 * (label + 1) * turns, rtol=1e-4)
+    for turn, (label, images, real) in enumerate(calls):
+        assert label == turn
+        np.testing.assert_array_equal(images[0], start[label])  # no earlier class has moved it
         own = digits.images[digits.labels == label] / np.float32(255)
         assert all(any((image == candidate).all() for candidate in own) for image in real)
+
+
+def test_classes_step_together_in_dc_with_a_rate_of_normalised_pixels(digits, monkeypatch):
+    method = dataclasses.replace(SMALL, learning_rate=0.1, momentum=0.5, together=True, normalised_rate=True)
+    start = method.start(digits, 1, 0).images
+    matcher = Matcher(method, digits, start.copy(), 1, 0)
+    recorded(matcher, monkeypatch)
+    matcher._match(np.random.default_rng(0))
+    matcher._match(np.random.default_rng(0))
+    rate = 0.1 * digits.std[0] ** 2
+    for label in range(10):  # velocities g, then 1.5 g
+        np.testing.assert_allclose(matcher.images[label], start[label] - rate * 2.5 * (label + 1), rtol=1e-4, atol=1e-6)
+
+
+def test_the_cosine_distance_by_hand():
+    """Two output units: gradients at right angles count 1, parallel ones 0, whatever their lengths."""
+    real, synthetic = np.array([[1.0, 2.0], [0.0, 2.0]]), np.array([[0.0, 5.0], [3.0, 5.0]])
+    assert float(cosine(ops.convert_to_tensor(real), ops.convert_to_tensor(synthetic))) == pytest.approx(1, abs=1e-5)
 
 
 def test_matching_brings_the_gradients_nearer(digits):
     """On one network that stays as it is, the matching loss falls."""
     method = dataclasses.replace(SMALL, learning_rate=1e-3, networks=1, iterations=12, real_batch=10)
-    matcher = _Matcher(method, digits, method.start(digits, 1, 0).images.copy(), 1, 0)
-    losses = [np.mean([matcher._match(label, np.random.default_rng(label)) for label in range(10)]) for _ in range(12)]
+    matcher = Matcher(method, digits, method.start(digits, 1, 0).images.copy(), 1, 0)
+    losses = [matcher._match(np.random.default_rng(0)) for _ in range(12)]
     assert losses[-1] < 0.9 * losses[0]
 
 
-def test_networks_are_trained_between_the_steps(digits):
-    matcher = _Matcher(SMALL, digits, SMALL.start(digits, 1, 0).images.copy(), 1, 0)
-    before = kt.get_params(matcher.network)
-    matcher._train_network()
-    assert any((before[path] != after).any() for path, after in kt.get_params(matcher.network).items())
+def changed_by(digits, **options) -> bool:
+    """Whether training in a step changes the network, with the images left as they are."""
+    matcher = Matcher(dataclasses.replace(SMALL, **options), digits, SMALL.start(digits, 1, 0).images.copy(), 1, 0)
+    matcher._match = lambda rng: 0.0
+    fresh = kt.get_params(matcher._fresh_network(0))
+    matcher.step(0)
+    return any((fresh[path] != after).any() for path, after in kt.get_params(matcher.network).items())
 
 
-def test_the_batches_of_a_matcher_are_its_own(digits):
-    """Another training moves every pipeline; here before the first epoch and within each."""
-    streams = []
-    for disturbed in (False, True):
-        matcher = _Matcher(SMALL, digits, SMALL.start(digits, 1, 0).images.copy(), 1, 0)
-        taken = []
-        for _ in range(2 * 64 * 7 + 1):  # 100 images, 7 batches a pass, 64 passes an epoch: into the third epoch
-            if disturbed:
-                kt.data.seek(7, 3)
-            taken.append(next(matcher.batches)[0].numpy())
-        streams.append(taken)
-    assert all((alone == beside).all() for alone, beside in zip(*streams, strict=True))
-    assert (streams[0][0] != streams[0][64 * 7]).any()
+def test_networks_are_trained_as_the_settings_say(digits):
+    assert not changed_by(digits, net_images=0)
+    assert changed_by(digits, net_images=32)
+    assert changed_by(digits, net_images=0, early_images=32)
+    assert changed_by(digits, net_images=0, synthetic_passes=1)
+
+
+def test_every_step_trains_on_batches_of_its_own(digits, monkeypatch):
+    """Early ones before each network, then two a step; none twice, whatever else moves the pipelines."""
+    method = dataclasses.replace(SMALL, early_images=48)
+    matcher, taken = Matcher(method, digits, SMALL.start(digits, 1, 0).images.copy(), 1, 0), []
+    monkeypatch.setattr(matcher, "_match", lambda rng: 0.0)
+    monkeypatch.setattr(matcher.batches, "batch", lambda round, number, end: taken.append(number) or (nothing, nothing))
+    monkeypatch.setattr(matcher.network, "train_on_batch", lambda images, labels: None)
+    nothing = types.SimpleNamespace(numpy=lambda: None)
+    for index in range(4):
+        matcher.step(index)
+    assert taken == list(range(2 * 3 + 4 * 2))
+
+
+@pytest.mark.parametrize("method", [SMALL, dc(1, networks=4, width=4), dsa(1, networks=4, width=4)])
+def test_a_killed_distillation_goes_on_to_the_same_images(digits, method, tmp_path, monkeypatch):
+    """Killed after every step in turn; the file is written after each."""
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    expected = method.distill(digits, ipc=1, seed=3).images
+    for killed_after in range(1, 4):
+        path = tmp_path / f"{killed_after}.npz"
+
+        def kill(done, images, loss, last=killed_after):
+            if done == last:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            method.distill(digits, ipc=1, seed=3, progress=kill, checkpoint=path)
+        told = []
+        again = method.distill(
+            digits, ipc=1, seed=3, progress=lambda *state, told=told: told.append(state[0]), checkpoint=path
+        )
+        assert told == list(range(killed_after + 1, 5))
+        np.testing.assert_array_equal(again.images, expected)
+
+
+def test_a_longer_distillation_goes_on_from_a_shorter_one(digits, tmp_path):
+    path = tmp_path / "state.npz"
+    SMALL.distill(digits, ipc=1, seed=3, checkpoint=path)
+    longer = dataclasses.replace(SMALL, networks=3)
+    on = longer.distill(digits, ipc=1, seed=3, checkpoint=path).images
+    np.testing.assert_array_equal(on, longer.distill(digits, ipc=1, seed=3).images)
+    with pytest.raises(ValueError, match="at least the 6 steps"):
+        SMALL.distill(digits, ipc=1, seed=3, checkpoint=path)
+
+
+def test_checkpoints_of_other_distillations_are_refused(digits, tmp_path):
+    path = tmp_path / "state.npz"
+    SMALL.distill(digits, ipc=1, seed=3, checkpoint=path)
+    with pytest.raises(ValueError, match="another distillation: momentum was 0.5, is now 0.4"):
+        dataclasses.replace(SMALL, momentum=0.4).distill(digits, ipc=1, seed=3, checkpoint=path)
+    with pytest.raises(ValueError, match="seed was 3, is now 4"):
+        SMALL.distill(digits, ipc=1, seed=4, checkpoint=path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match="damaged"):
+        SMALL.distill(digits, ipc=1, seed=3, checkpoint=path)
+
+
+def test_a_loss_that_is_not_finite_leaves_the_last_good_state(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    path, match = tmp_path / "state.npz", Matcher._match
+    monkeypatch.setattr(Matcher, "_match", lambda self, rng: match(self, rng) if self.velocity.max() == 0 else np.nan)
+    with pytest.raises(FloatingPointError, match="nan at step 1 of 4.*last good state"):
+        SMALL.distill(digits, ipc=1, seed=3, checkpoint=path)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(
+        SMALL.distill(digits, ipc=1, seed=3, checkpoint=path).images, SMALL.distill(digits, ipc=1, seed=3).images
+    )
 
 
 def test_networks_with_statistics_or_without_convolutions_are_refused(digits):
-    for model in ("resnet10", "lenet_300_100"):
-        with pytest.raises(ValueError, match="convolutions and without moving statistics"):
+    for model, message in (("resnet10", "without moving statistics"), ("lenet_300_100", "with convolutions")):
+        with pytest.raises(ValueError, match=message):
             dataclasses.replace(SMALL, model=model).distill(digits, ipc=1, seed=0)
 
 
@@ -158,7 +256,11 @@ def test_evaluate_trains_one_network_per_seed(digits):
 
 def test_bad_settings_are_refused(digits):
     for options, message in (
-        ({"net_images": 8}, "net_images >= net_batch"),
+        ({"net_images": 8}, "net_images of 0, or at least net_batch=16"),
+        ({"early_images": -1}, "early_images of 0"),
+        ({"synthetic_passes": -1}, "synthetic_passes >= 0"),
+        ({"momentum": 1.0}, "momentum in"),
+        ({"objective": "hessians"}, "objective among"),
         ({"learning_rate": -1.0}, "learning_rate > 0"),
         ({"distance": "l3"}, "distance among"),
         ({"initialisation": "mixed"}, "initialisation among"),

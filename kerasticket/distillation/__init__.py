@@ -2,7 +2,8 @@
 
 from kerasticket.distillation.distribution import DistributionMatching
 from kerasticket.distillation.evaluation import evaluate
-from kerasticket.distillation.matching import DISTANCES, GradientMatching
+from kerasticket.distillation.matcher import DISTANCES, OBJECTIVES
+from kerasticket.distillation.matching import GradientMatching, dc, dsa
 from kerasticket.distillation.selection import SELECTORS, Selection
 
 METHODS = {"idc": GradientMatching, "dm": DistributionMatching, "selection": Selection}
@@ -10,9 +11,12 @@ METHODS = {"idc": GradientMatching, "dm": DistributionMatching, "selection": Sel
 __all__ = [
     "DISTANCES",
     "METHODS",
+    "OBJECTIVES",
     "SELECTORS",
     "DistributionMatching",
     "GradientMatching",
     "Selection",
+    "dc",
+    "dsa",
     "evaluate",
 ]

@@ -5,6 +5,8 @@ images. No network is trained and no second derivative taken, which makes it the
 """
 
 import dataclasses
+from pathlib import Path
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -14,10 +16,11 @@ from kerasticket import autodiff
 from kerasticket.data import MATCHING, Augmentation, DistilledSet, ImageSet
 from kerasticket.data.multi_formation import decode_cells
 from kerasticket.data.recipes import augment, draw
-from kerasticket.distillation.matching import Progress
+from kerasticket.distillation.loop import Progress, optimised
 from kerasticket.distillation.networks import fresh_network, fresh_weights
 from kerasticket.distillation.starts import INITIALISATIONS, starting_images
 from kerasticket.models import MODELS
+from kerasticket.params import Params
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +43,7 @@ class DistributionMatching:
         model, width: the network, a name in `kerasticket.models.MODELS`; its features are what its last layer gets.
     """
 
+    name: ClassVar[str] = "dm"
     factor: int = 1
     initialisation: str = "random"
     resize: str = "nearest"
@@ -66,18 +70,27 @@ class DistributionMatching:
         if not self.matching.siamese:
             raise ValueError("Matching needs one draw for real and synthetic images: pass siamese=True.")
 
-    def distill(self, images: ImageSet, *, ipc: int, seed: int, progress: Progress | None = None) -> DistilledSet:
-        """Distils real images into `ipc` stored images per class; a pure function of its arguments.
+    def distill(
+        self,
+        images: ImageSet,
+        *,
+        ipc: int,
+        seed: int,
+        progress: Progress | None = None,
+        checkpoint: str | Path | None = None,
+    ) -> DistilledSet:
+        """Distils real images into `ipc` stored images per class; a pure function of the first three arguments.
 
         Args:
             images: real training images.
             ipc: stored images per class.
             seed: of starting images, batches, augmentation and networks.
             progress: called after each iteration with (iterations done, the images, matching loss).
+            checkpoint: a file to go on from after a kill, see `kerasticket.distillation.loop`.
 
         Raises:
-            ValueError: a class has too few images, the factor does not fit the image size, or the network keeps
-                statistics.
+            ValueError: a class has too few images, the factor does not fit the image size, the network keeps
+                statistics, or the checkpoint is of another distillation.
             FloatingPointError: the matching loss is not finite.
 
         Example:
@@ -89,16 +102,21 @@ class DistributionMatching:
         """
         start = self.start(images, ipc, seed)
         matcher = _Matcher(self, images, start.images.copy(), ipc, seed)
-        for iteration in range(self.iterations):
-            loss = matcher.step(iteration)
-            if not np.isfinite(loss):
-                raise FloatingPointError(
-                    f"The matching loss is {loss} at iteration {iteration}: lower learning_rate={self.learning_rate}."
-                )
-            if progress:
-                progress(iteration + 1, matcher.images, loss)
-        settings, seeds = dataclasses.asdict(self), {"distillation": seed}
-        return dataclasses.replace(start, images=matcher.images, method="dm", settings=settings, seeds=seeds)
+        return optimised(
+            self,
+            start,
+            matcher,
+            steps=self.steps,
+            seed=seed,
+            extends="iterations",
+            progress=progress,
+            checkpoint=checkpoint,
+        )
+
+    @property
+    def steps(self) -> int:
+        """How often `progress` is called."""
+        return self.iterations
 
     def start(self, images: ImageSet, ipc: int, seed: int) -> DistilledSet:
         """The images before the first step."""
@@ -125,9 +143,15 @@ class _Matcher:
             )
         self.loss_and_gradient = autodiff.jit(autodiff.value_and_gradient(self._mismatch))
 
-    def step(self, iteration: int) -> float:
+    def state(self) -> Params:
+        return {"images": self.images, "velocity": self.velocity}
+
+    def restore(self, state: Params) -> None:
+        self.images, self.velocity = state["images"], state["velocity"]
+
+    def step(self, index: int) -> float:
         """One step on all images; the loss before it."""
-        settings, rng = self.settings, np.random.default_rng([self.seed, iteration])
+        settings, rng = self.settings, np.random.default_rng([self.seed, index])
         chosen = np.concatenate([rng.choice(positions, self.count, replace=False) for positions in self.of_class])
         parameters = draw(np, settings.matching, lambda *shape: rng.random(shape, np.float32), 1)
         weights = fresh_weights(self.features, int(rng.integers(2**31)))

@@ -8,7 +8,7 @@ import numpy as np
 
 from kerasticket.data import Augmentation, DistilledSet, ImageSet, pipeline
 from kerasticket.data.baselines import chosen_real
-from kerasticket.distillation.matching import Progress
+from kerasticket.distillation.loop import Progress
 from kerasticket.distillation.networks import fresh_network
 from kerasticket.models import MODELS
 from kerasticket.training import Recipe, train

@@ -1,0 +1,130 @@
+"""The loop of every method that optimises images: steps, progress, and a file to go on from after a kill."""
+
+import dataclasses
+import hashlib
+import json
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+
+from kerasticket.data import DistilledSet
+from kerasticket.params import Params
+from kerasticket.runs import atomic, check_writable
+
+# Called after each step with (steps done, the images, the loss of the step).
+Progress = Callable[[int, np.ndarray, float], None]
+SECONDS_BETWEEN_CHECKPOINTS = 60.0
+
+
+class Stepper(Protocol):
+    """The state of one distillation, which a step advances; `state` and `restore` say all that steps depend on."""
+
+    images: np.ndarray
+
+    def step(self, index: int) -> float:
+        """Step `index`, counted from 0, of the images; the loss before it. A pure function of state and index."""
+
+    def state(self) -> Params:
+        """Arrays by name."""
+
+    def restore(self, state: Params) -> None:
+        """Puts back what `state` gave."""
+
+
+def optimised(
+    method: Any,
+    start: DistilledSet,
+    stepper: Stepper,
+    *,
+    steps: int,
+    seed: int,
+    extends: str,
+    progress: Progress | None = None,
+    checkpoint: str | Path | None = None,
+) -> DistilledSet:
+    """The set after all steps.
+
+    Args:
+        method: a frozen dataclass of settings.
+        start: the images before the first step.
+        stepper: does the steps; its images go into the set, cut to [0, 1].
+        steps: how many there are in all.
+        seed: of the distillation, as it is written into the set.
+        extends: the field of `method` that may grow between two calls that share a checkpoint, as the first
+            steps of a longer distillation are those of a shorter one.
+        progress: called after each step.
+        checkpoint: a file that is written every minute, and that a later call with the same arguments goes on
+            from, to the same images bit for bit. It is left in place at the end.
+
+    Raises:
+        ValueError: the checkpoint is of another distillation (the fields are named) or damaged, or cannot be
+            written.
+        FloatingPointError: a loss is not finite. The checkpoint holds a state from before that.
+    """
+    identity = _identity(method, start, seed, extends)
+    first = _resumed(checkpoint, identity, stepper) if checkpoint else 0
+    if first > steps:
+        raise ValueError(f"Expected at least the {first} steps that '{checkpoint}' has behind it. Received: {steps}.")
+    saved = time.monotonic()
+    for index in range(first, steps):
+        loss = stepper.step(index)
+        if not (np.isfinite(loss) and np.isfinite(stepper.images).all()):
+            raise FloatingPointError(
+                f"The matching loss is {loss} at step {index} of {steps}, or the images are not finite: lower "
+                f"learning_rate={getattr(method, 'learning_rate', None)}."
+                + (f" '{checkpoint}' holds the last good state that was saved." if checkpoint else "")
+            )
+        if checkpoint and (time.monotonic() - saved >= SECONDS_BETWEEN_CHECKPOINTS or index + 1 == steps):
+            _save(Path(checkpoint), identity, index + 1, stepper)
+            saved = time.monotonic()
+        if progress:
+            progress(index + 1, stepper.images, loss)
+    images = np.clip(stepper.images, 0, 1).astype(np.float32, copy=False)
+    settings = dataclasses.asdict(method)
+    return dataclasses.replace(
+        start, images=images, method=identity["method"], settings=settings, seeds={"distillation": seed}
+    )
+
+
+def _identity(method: Any, start: DistilledSet, seed: int, extends: str) -> dict[str, Any]:
+    """All that decides the images."""
+    digest = hashlib.sha256(start.images.tobytes() + start.labels.tobytes()).hexdigest()
+    settings = {key: value for key, value in dataclasses.asdict(method).items() if key != extends}
+    about = {"method": method.name, "seed": seed, "source": start.source, "start_sha256": digest}
+    about |= {"backend": keras.config.backend(), "precision": keras.config.dtype_policy().name}
+    return json.loads(json.dumps(about | settings))
+
+
+def _save(path: Path, identity: dict[str, Any], done: int, stepper: Stepper) -> None:
+    arrays: dict[str, Any] = {f"state:{key}": array for key, array in stepper.state().items()}
+    about = np.array(json.dumps(identity | {"steps_done": done}))
+    with atomic(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, about=about, **arrays)
+
+
+def _resumed(checkpoint: str | Path, identity: dict[str, Any], stepper: Stepper) -> int:
+    """Restores the stepper from the checkpoint, if there is one; how many steps lie behind it."""
+    path = Path(checkpoint)
+    check_writable(path.parent)
+    if not path.exists():
+        return 0
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            about = json.loads(str(file["about"]))
+            state = {key.removeprefix("state:"): file[key] for key in file.files if key != "about"}
+        done = about.pop("steps_done")
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"'{path}' is no checkpoint of a distillation, or damaged: {error}. Delete it.") from error
+    changed = [key for key in sorted({*about, *identity}) if about.get(key) != identity.get(key)]
+    if changed:
+        fields = "; ".join(f"{key} was {about.get(key)!r}, is now {identity.get(key)!r}" for key in changed)
+        raise ValueError(
+            f"'{path}' is of another distillation: {fields}. Go back to the old values, or delete the file."
+        )
+    stepper.restore(state)
+    return done
