@@ -39,7 +39,8 @@ class DistilledSet:
 
     Attributes:
         images: float32, (n, height, width, channels), in `space`; class-major where a class has several.
-        labels: int64 (n,), positions in `class_names`, or soft labels float32 (n, classes).
+        labels: int64 (n,), positions in `class_names`; or soft labels, float32 (n, classes), or a label for each
+            cell of multi-formation, (n, factor^2, classes), cells row-major.
         class_names: their order is part of the data.
         source: data set, version and split that was distilled, as `ImageSet.source`.
         method: name of the method, such as "idc" or "random_real".
@@ -83,12 +84,12 @@ class DistilledSet:
 
     def __post_init__(self) -> None:
         self._check_images()
-        self._check_labels()
-        self._check_space()
         if not isinstance(self.factor, int):
             raise ValueError(f"factor must be a whole number. Received: {self.factor!r}")
         cell_size(self.images.shape[1], self.factor)
         cell_size(self.images.shape[2], self.factor)
+        self._check_labels()
+        self._check_space()
         for name in ("zca", "settings", "seeds", "accuracy", "versions"):
             object.__setattr__(self, name, _as_json(name, getattr(self, name)))
 
@@ -106,12 +107,14 @@ class DistilledSet:
     def _check_labels(self) -> None:
         if not self.is_soft:
             check_labels(self.labels, len(self.images), self.class_names)
-        elif self.labels.dtype != np.float32 or self.labels.shape != (len(self.images), self.num_classes):
+            return
+        of_images, of_cells = (len(self.images), self.num_classes), (len(self.images), self.factor**2, self.num_classes)
+        if self.labels.dtype != np.float32 or self.labels.shape not in (of_images, of_cells):
             raise ValueError(
-                f"soft labels must be float32 of shape {(len(self.images), self.num_classes)}. "
+                f"soft labels must be float32 of shape {of_images} or {of_cells}. "
                 f"Received: {self.labels.dtype} of shape {self.labels.shape}"
             )
-        elif not np.allclose(self.labels.sum(axis=1), 1, atol=1e-3) or self.labels.min() < 0:
+        if not np.allclose(self.labels.sum(axis=-1), 1, atol=1e-3) or self.labels.min() < 0:
             raise ValueError("soft labels must be non-negative and sum to 1 for each image.")
 
     def _check_space(self) -> None:
@@ -134,7 +137,7 @@ class DistilledSet:
     @property
     def is_soft(self) -> bool:
         """Whether the labels are distributions."""
-        return self.labels.ndim == 2
+        return self.labels.ndim > 1
 
     @property
     def num_classes(self) -> int:
@@ -149,8 +152,10 @@ class DistilledSet:
 
     @property
     def hard_labels(self) -> np.ndarray:
-        """int64 (n,): the labels, or the most probable class of each soft one."""
-        return self.labels.argmax(axis=1) if self.is_soft else self.labels
+        """int64 (n,): the labels, or the most probable class of each soft one, over all cells."""
+        if not self.is_soft:
+            return self.labels
+        return self.labels.reshape(len(self.images), -1, self.num_classes).mean(axis=1).argmax(axis=1)
 
     @property
     def images_per_class(self) -> int:
@@ -178,14 +183,15 @@ class DistilledSet:
 
         Returns:
             images: float32, (n * factor^2, height, width, channels).
-            labels: of the image that each cell came from, as stored (int64 or soft).
+            labels: of each cell where it has its own, else of the image that it came from (int64 or soft).
         """
         count, cells = len(self.images), self.factor**2
         run = np.cumsum(np.diff(self.hard_labels, prepend=self.hard_labels[0]) != 0)
-        image = np.tile(np.arange(count), cells)
-        order = np.lexsort((image, np.repeat(np.arange(cells), count), run[image]))
+        image, cell = np.tile(np.arange(count), cells), np.repeat(np.arange(cells), count)
+        order = np.lexsort((image, cell, run[image]))
         decoded = decode_cells(np, self.images, self.factor)[order]
-        return decoded.astype(np.float32, copy=False), self.labels[image[order]]
+        labels = self.labels[image, cell] if self.labels.ndim == 3 else self.labels[image]
+        return decoded.astype(np.float32, copy=False), labels[order]
 
     def check_matches(self, real) -> None:
         """Raises ValueError, naming both sides, unless a network trained on one can be judged on the other.

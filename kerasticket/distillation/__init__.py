@@ -5,6 +5,7 @@ from kerasticket.distillation.evaluation import evaluate
 from kerasticket.distillation.matcher import DISTANCES, OBJECTIVES
 from kerasticket.distillation.matching import GradientMatching, dc, dsa
 from kerasticket.distillation.selection import SELECTORS, Selection
+from kerasticket.distillation.soft_labels import soft_labels, trained_teacher
 
 METHODS = {"idc": GradientMatching, "dm": DistributionMatching, "selection": Selection}
 
@@ -19,4 +20,6 @@ __all__ = [
     "dc",
     "dsa",
     "evaluate",
+    "soft_labels",
+    "trained_teacher",
 ]
