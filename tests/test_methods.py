@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -9,15 +10,15 @@ from keras import ops
 import kerasticket as kt
 from kerasticket import autodiff
 from kerasticket.data.recipes import draw
-from kerasticket.distillation import METHODS, SELECTORS
+from kerasticket.distillation import METHODS, SELECTORS, loop, soft_labels
 from kerasticket.distillation.distribution import _Matcher
 from kerasticket.distillation.networks import fresh_weights
-from kerasticket.distillation.selection import herding, k_center
+from kerasticket.distillation.selection import errors, gradient_norms, herding, k_center
 
 SMALL = {
     "idc": {"networks": 1, "iterations": 2, "real_batch": 8, "net_images": 32, "net_batch": 16, "width": 4},
     "dm": {"iterations": 3, "real_batch": 8, "width": 4},
-    "selection": {"net_epochs": 1, "width": 4},
+    "selection": {"networks": 2, "net_epochs": 1, "width": 4},
 }
 
 
@@ -43,9 +44,45 @@ def test_a_method_is_a_pure_function_of_its_seed(name, digits):
     assert one.labels.tolist() == sorted(list(range(10)) * 2)
     assert 0 <= one.images.min() <= one.images.max() <= 1
     assert told
-    assert told == list(range(1, len(told) + 1))
+    assert told == list(range(1, method.steps + 1))
     assert one.settings["width"] == 4
     one.check_matches(digits)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_killed_method_goes_on_to_the_same_set(name, digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    method = small(name)
+
+    def kill(done, images, loss):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        method.distill(digits, ipc=2, seed=5, progress=kill, checkpoint=tmp_path / "state.npz")
+    told = []
+    again = method.distill(
+        digits, ipc=2, seed=5, progress=lambda *state: told.append(state[0]), checkpoint=tmp_path / "state.npz"
+    )
+    assert told == list(range(2, method.steps + 1))
+    once = method.distill(digits, ipc=2, seed=5)
+    np.testing.assert_array_equal(again.images, once.images)
+    np.testing.assert_array_equal(again.labels, once.labels)
+    with pytest.raises(ValueError, match="seed was 5, is now 6"):
+        method.distill(digits, ipc=2, seed=6, checkpoint=tmp_path / "state.npz")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_says_what_it_is_compared_with(name, digits):
+    start, made = small(name).start(digits, 2, 5), small(name).distill(digits, ipc=2, seed=5)
+    assert start.images.shape == made.images.shape
+    assert start.method != made.method == small(name).name
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_any_method_takes_soft_labels(name, digits):
+    made = small(name).distill(digits, ipc=1, seed=5)
+    soft = soft_labels(made, kt.models.convnet((16, 16, 1), 10, width=4, seed=0))
+    assert soft.decode()[1].shape == (made.decoded_count, 10)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -71,23 +108,51 @@ def test_selected_images_are_different_images_of_their_class(by, digits):
 
 def test_herding_and_k_center_by_hand():
     """Five points on a line, mean 4: herding takes 4 and keeps the mean; k-center takes 4, then 11, then 0."""
-    features, nothing = np.array([[0.0], [1.0], [4.0], [4.0], [11.0]]), np.zeros(5)
-    assert herding(features, nothing, 2, None).tolist() == [2, 3]
-    assert k_center(features, nothing, 3, None).tolist() == [2, 4, 0]
+    features = np.array([[0.0], [1.0], [4.0], [4.0], [11.0]])
+    assert herding(features, 2, None).tolist() == [2, 3]
+    assert k_center(features, 3, None).tolist() == [2, 4, 0]
 
 
-def test_errors_are_distances_between_probabilities_and_labels(digits, monkeypatch):
-    """|softmax - one-hot| of one network, by hand; the hardest images have the largest."""
-    method = small("selection", by="el2n")
-    logits = np.random.default_rng(0).normal(size=(len(digits), 10))
-    monkeypatch.setattr(type(method), "_outputs", lambda self, images, seed: (np.zeros((len(images), 1)), logits))
-    _, errors = method._judged(digits, 0, None)
-    softmax = np.exp(logits[7]) / np.exp(logits[7]).sum()
+def test_errors_are_distances_between_probabilities_and_labels(digits):
+    """|softmax - one-hot| by hand."""
+    network = kt.models.convnet((16, 16, 1), 10, width=4, seed=0)
+    prepared = (digits.images / 255 - digits.mean[0]) / digits.std[0]
+    logits = network.predict(prepared.astype("float32"), verbose=0)[7].astype("float64")
+    softmax = np.exp(logits) / np.exp(logits).sum()
     softmax[digits.labels[7]] -= 1
-    assert errors[7] == pytest.approx(np.sqrt((softmax**2).sum()))
-    chosen = method.distill(digits, ipc=1, seed=0)
-    worst = [np.flatnonzero(digits.labels == label)[errors[digits.labels == label].argmax()] for label in range(10)]
-    np.testing.assert_array_equal(chosen.images, digits.images[worst] / np.float32(255))
+    assert errors(network, digits)[7, 0] == pytest.approx(np.sqrt((softmax**2).sum()), rel=1e-5)
+
+
+def test_gradient_norms_are_those_of_single_images(digits):
+    """Of the loss of one image, by finite differences along its gradient: there the slope is the norm."""
+    network = kt.models.convnet((16, 16, 1), 10, width=4, seed=0)
+    found = gradient_norms(network, digits)
+    assert found.shape == (len(digits), 1)
+    image = ((digits.images[5:6] / 255 - digits.mean[0]) / digits.std[0]).astype("float32")
+    label = np.eye(10, dtype="float32")[digits.labels[5:6]]
+    loss = autodiff.functional_loss(network, keras.losses.CategoricalCrossentropy(from_logits=True))
+    weights = [ops.convert_to_numpy(v) for v in network.trainable_variables]
+    slopes = [ops.convert_to_numpy(g) for g in autodiff.gradient(loss)(weights, image, label)]
+    norm = np.sqrt(sum((g**2).sum() for g in slopes))
+
+    def along(t):
+        moved = [w + t * g / norm for w, g in zip(weights, slopes, strict=True)]
+        return float(ops.convert_to_numpy(loss(moved, image, label)))
+
+    assert found[5, 0] == pytest.approx((along(1e-2) - along(-1e-2)) / 2e-2, rel=1e-2)
+
+
+def test_the_hardest_and_the_easiest_images_are_chosen(digits, monkeypatch):
+    """Values that two networks give are averaged."""
+    values = np.random.default_rng(0).normal(size=(2, len(digits), 1))
+    by_network = iter(values.tolist() * 2)
+    judge = dataclasses.replace(SELECTORS["el2n"], judge=lambda network, images: np.array(next(by_network)))
+    for by, worst in (("el2n", np.argmax), ("el2n_lowest", np.argmin)):
+        monkeypatch.setitem(SELECTORS, by, dataclasses.replace(SELECTORS[by], judge=judge.judge))
+        chosen = small("selection", by=by, networks=2).distill(digits, ipc=1, seed=0)
+        mean = values.mean(axis=(0, 2))
+        expected = [np.flatnonzero(digits.labels == c)[worst(mean[digits.labels == c])] for c in range(10)]
+        np.testing.assert_array_equal(chosen.images, digits.images[expected] / np.float32(255))
 
 
 def test_fresh_weights_are_those_of_a_fresh_network(digits):

@@ -16,7 +16,7 @@ from kerasticket import autodiff
 from kerasticket.data import MATCHING, Augmentation, DistilledSet, ImageSet
 from kerasticket.data.multi_formation import decode_cells
 from kerasticket.data.recipes import augment, draw
-from kerasticket.distillation.loop import Progress, optimised
+from kerasticket.distillation.loop import Progress, finished, run
 from kerasticket.distillation.networks import fresh_network, fresh_weights
 from kerasticket.distillation.starts import INITIALISATIONS, starting_images
 from kerasticket.models import MODELS
@@ -102,7 +102,7 @@ class DistributionMatching:
         """
         start = self.start(images, ipc, seed)
         matcher = _Matcher(self, images, start.images.copy(), ipc, seed)
-        return optimised(
+        run(
             self,
             start,
             matcher,
@@ -112,6 +112,7 @@ class DistributionMatching:
             progress=progress,
             checkpoint=checkpoint,
         )
+        return finished(self, start, matcher.images, seed)
 
     @property
     def steps(self) -> int:

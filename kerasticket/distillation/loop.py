@@ -36,7 +36,7 @@ class Stepper(Protocol):
         """Puts back what `state` gave."""
 
 
-def optimised(
+def run(
     method: Any,
     start: DistilledSet,
     stepper: Stepper,
@@ -46,8 +46,8 @@ def optimised(
     extends: str,
     progress: Progress | None = None,
     checkpoint: str | Path | None = None,
-) -> DistilledSet:
-    """The set after all steps.
+) -> None:
+    """Does all steps.
 
     Args:
         method: a frozen dataclass of settings.
@@ -84,11 +84,13 @@ def optimised(
             saved = time.monotonic()
         if progress:
             progress(index + 1, stepper.images, loss)
-    images = np.clip(stepper.images, 0, 1).astype(np.float32, copy=False)
-    settings = dataclasses.asdict(method)
-    return dataclasses.replace(
-        start, images=images, method=identity["method"], settings=settings, seeds={"distillation": seed}
-    )
+
+
+def finished(method: Any, start: DistilledSet, images: np.ndarray, seed: int) -> DistilledSet:
+    """The set that a method made: its images cut to [0, 1], and what they were made with."""
+    images = np.clip(images, 0, 1).astype(np.float32, copy=False)
+    settings, seeds = dataclasses.asdict(method), {"distillation": seed}
+    return dataclasses.replace(start, images=images, method=method.name, settings=settings, seeds=seeds)
 
 
 def _identity(method: Any, start: DistilledSet, seed: int, extends: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from kerasticket.data import IDC_TRAINING, MATCHING, Augmentation, DistilledSet, ImageSet
-from kerasticket.distillation.loop import Progress, optimised
+from kerasticket.distillation.loop import Progress, finished, run
 from kerasticket.distillation.matcher import DISTANCES, OBJECTIVES, Matcher
 from kerasticket.distillation.starts import INITIALISATIONS, starting_images
 from kerasticket.models import MODELS
@@ -136,7 +136,7 @@ class GradientMatching:
         """
         start = self.start(images, ipc, seed)
         matcher = Matcher(self, images, start.images.copy(), ipc, seed)
-        return optimised(
+        run(
             self,
             start,
             matcher,
@@ -146,6 +146,7 @@ class GradientMatching:
             progress=progress,
             checkpoint=checkpoint,
         )
+        return finished(self, start, matcher.images, seed)
 
     @property
     def steps(self) -> int:

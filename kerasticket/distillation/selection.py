@@ -1,67 +1,122 @@
-"""Selection of real images, the baseline of every distillation: random, herding, k-center, or by score (EL2N)."""
+"""Selection of real images, the baseline of every distillation: random, herding, k-center, EL2N, GraNd."""
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
 
 import keras
 import numpy as np
+from keras import ops
 
-from kerasticket.data import Augmentation, DistilledSet, ImageSet, pipeline
+from kerasticket import autodiff
+from kerasticket.data import Augmentation, DistilledSet, ImageSet, pipeline, random_real
 from kerasticket.data.baselines import chosen_real
-from kerasticket.distillation.loop import Progress
+from kerasticket.distillation.loop import Progress, finished, run
 from kerasticket.distillation.networks import fresh_network
 from kerasticket.models import MODELS
+from kerasticket.params import Params
 from kerasticket.training import Recipe, train
 
-# What a selection may look at, of the images of one class.
-Selector = Callable[[np.ndarray, np.ndarray, int, np.random.Generator], np.ndarray]
+
+@dataclasses.dataclass(frozen=True)
+class Selector:
+    """How images are chosen.
+
+    Attributes:
+        choose: from what was said of the images of one class, (n, values), to positions of so many among them.
+        judge: from a trained network and n images to what it says of each, (n, values); None: nobody is asked.
+    """
+
+    choose: Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
+    judge: Callable[[keras.Model, ImageSet], np.ndarray] | None = None
 
 
-def at_random(features: np.ndarray, errors: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+def features(network: keras.Model, images: ImageSet) -> np.ndarray:
+    """What the network's last layer gets, (n, features)."""
+    before = keras.Model(network.inputs, network.layers[-1].input)
+    return before.predict(pipeline(images, batch_size=256, shuffle=False), verbose=0).reshape(len(images), -1)
+
+
+def errors(network: keras.Model, images: ImageSet) -> np.ndarray:
+    """|softmax - one-hot label| of each image, (n, 1): EL2N (Paul et al. 2021, arXiv 2107.07075, definition 2.5)."""
+    logits = network.predict(pipeline(images, batch_size=256, shuffle=False), verbose=0).astype(np.float64)
+    probability = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probability /= probability.sum(axis=1, keepdims=True)
+    return np.linalg.norm(probability - np.eye(images.num_classes)[images.labels], axis=1, keepdims=True)
+
+
+def gradient_norms(network: keras.Model, images: ImageSet) -> np.ndarray:
+    """|gradient of an image's cross-entropy in all weights|, (n, 1): GraNd (Paul et al. 2021, definition 2.1).
+
+    In inference mode, without augmentation. A backward pass for each image: `ops.vectorized_map` over 64 was not
+    faster on two cores (ConvNet-3 of width 128 on CIFAR-10: 5 to 6 ms per image either way on TensorFlow and JAX;
+    13 ms on torch, whose vmap refuses Keras' convolutions).
+    """
+    loss = autodiff.functional_loss(network, keras.losses.CategoricalCrossentropy(from_logits=True))
+    slope = autodiff.gradient(loss)
+    weights = [ops.convert_to_numpy(variable) for variable in network.trainable_variables]
+    weights = [ops.convert_to_tensor(np.array(value)) for value in weights]  # a copy, which no training deletes
+
+    @autodiff.jit
+    def squared_norm(weights, image, label):
+        squares = [ops.sum(ops.square(ops.cast(each, "float32"))) for each in slope(weights, image, label)]
+        return ops.sum(ops.stack(squares))
+
+    norms = [
+        ops.convert_to_numpy(squared_norm(weights, image, label))
+        for image, label in pipeline(images, batch_size=1, shuffle=False).as_numpy_iterator()
+    ]
+    return np.sqrt(np.array(norms, np.float64))[:, None]
+
+
+def at_random(judged: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """Any of them."""
-    return rng.choice(len(features), count, replace=False)
+    return rng.choice(len(judged), count, replace=False)
 
 
-def herding(features: np.ndarray, errors: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+def herding(judged: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """One after the other, so that the mean of those taken comes nearest to the mean of all (Welling 2009)."""
-    mean, total = features.mean(axis=0), np.zeros(features.shape[1])
+    mean, total = judged.mean(axis=0), np.zeros(judged.shape[1])
     chosen: list[int] = []
     for taken in range(1, count + 1):
-        distance = (((total + features) / taken - mean) ** 2).sum(axis=1)
+        distance = (((total + judged) / taken - mean) ** 2).sum(axis=1)
         distance[chosen] = np.inf
         chosen.append(int(distance.argmin()))
-        total += features[chosen[-1]]
+        total += judged[chosen[-1]]
     return np.array(chosen)
 
 
-def k_center(features: np.ndarray, errors: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+def k_center(judged: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """First the one nearest to the mean, then the one farthest from all taken (Sener & Savarese 2018, greedy)."""
-    distance = ((features - features.mean(axis=0)) ** 2).sum(axis=1)
+    distance = ((judged - judged.mean(axis=0)) ** 2).sum(axis=1)
     chosen = [int(distance.argmin())]
-    nearest = np.full(len(features), np.inf)
+    nearest = np.full(len(judged), np.inf)
     while len(chosen) < count:
-        nearest = np.minimum(nearest, ((features - features[chosen[-1]]) ** 2).sum(axis=1))
+        nearest = np.minimum(nearest, ((judged - judged[chosen[-1]]) ** 2).sum(axis=1))
         nearest[chosen] = -np.inf
         chosen.append(int(nearest.argmax()))
     return np.array(chosen)
 
 
-def hardest(features: np.ndarray, errors: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Those with the largest error, EL2N (Paul et al. 2021, "Deep Learning on a Data Diet")."""
-    return np.argsort(-errors, kind="stable")[:count]
+def highest(judged: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Those with the largest mean score: the hard ones, which Paul et al. keep."""
+    return np.argsort(-judged.mean(axis=1), kind="stable")[:count]
 
 
-def easiest(features: np.ndarray, errors: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Those with the smallest error: of a handful of images, typical ones teach more than hard ones."""
-    return np.argsort(errors, kind="stable")[:count]
+def lowest(judged: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Those with the smallest mean score: of a handful of images, typical ones teach more than hard ones."""
+    return np.argsort(judged.mean(axis=1), kind="stable")[:count]
 
 
 SELECTORS: dict[str, Selector] = {
-    "random": at_random,
-    "herding": herding,
-    "k_center": k_center,
-    "el2n": hardest,
-    "el2n_lowest": easiest,
+    "random": Selector(at_random),
+    "herding": Selector(herding, features),
+    "k_center": Selector(k_center, features),
+    "el2n": Selector(highest, errors),
+    "el2n_lowest": Selector(lowest, errors),
+    "grand": Selector(highest, gradient_norms),
+    "grand_lowest": Selector(lowest, gradient_norms),
 }
 
 
@@ -70,14 +125,17 @@ class Selection:
     """Chooses real images of each class, by what networks that were trained for some epochs make of them.
 
     Attributes:
-        by: a name in `SELECTORS`. Features are what a network's last layer gets; the EL2N error of an image is
-            |softmax - one-hot label|, averaged over networks.
-        networks: how many are trained; features are those of all, side by side.
-        net_epochs: passes over the real data, 10 to 20 in Paul et al.
+        by: a name in `SELECTORS`.
+        networks: how many are trained; the features of all count, side by side, or the means of their scores
+            (Paul et al. 2021 take 10).
+        net_epochs: passes over the real data. Scores are of early training: Paul et al. take 10 to 20 for EL2N.
+            GraNd without training, also theirs, finds nothing (Kirsch 2023, arXiv 2303.14753).
         net_learning_rate: of that training, SGD with momentum .9.
         training: its augmentation.
         model, width: the network, a name in `kerasticket.models.MODELS`.
     """
+
+    name: ClassVar[str] = "selection"
 
     by: str = "herding"
     networks: int = 1
@@ -95,17 +153,27 @@ class Selection:
             if getattr(self, name) < 1:
                 raise ValueError(f"Expected {name} >= 1. Received: {name}={getattr(self, name)}")
 
-    def distill(self, images: ImageSet, *, ipc: int, seed: int, progress: Progress | None = None) -> DistilledSet:
-        """Selects `ipc` images of each class; a pure function of its arguments.
+    def distill(
+        self,
+        images: ImageSet,
+        *,
+        ipc: int,
+        seed: int,
+        progress: Progress | None = None,
+        checkpoint: str | Path | None = None,
+    ) -> DistilledSet:
+        """Selects `ipc` images of each class; a pure function of its arguments but the last two.
 
         Args:
             images: real training images.
             ipc: images per class.
             seed: of the networks, their data order, and random choices.
-            progress: called after each network with (networks done, no images yet, 0).
+            progress: called after each network with (networks done, what they would choose, 0).
+            checkpoint: a file that a killed selection goes on from, at the network that it was training; more
+                `networks` go on from it too.
 
         Raises:
-            ValueError: a class has too few images.
+            ValueError: a class has too few images, or the checkpoint is of another selection.
 
         Example:
 
@@ -117,37 +185,67 @@ class Selection:
         smallest = int(np.bincount(images.labels, minlength=images.num_classes).min())
         if not 1 <= ipc <= smallest:
             raise ValueError(f"Expected ipc in 1..{smallest}, the images of the smallest class. Received: ipc={ipc}")
-        features, errors = self._judged(images, seed, progress)
-        select, chosen = SELECTORS[self.by], []
-        for label in range(images.num_classes):
-            of_class = np.flatnonzero(images.labels == label)
-            rng = np.random.default_rng([seed, label])
-            chosen.append(of_class[select(features[of_class], errors[of_class], ipc, rng)])
-        selected = chosen_real(images, np.concatenate(chosen))
-        settings, seeds = dataclasses.asdict(self), {"distillation": seed}
-        return dataclasses.replace(selected, method=self.by, settings=settings, seeds=seeds)
+        judgement = _Judgement(self, images, ipc, seed)
+        start = self.start(images, ipc, seed)
+        run(
+            self,
+            start,
+            judgement,
+            steps=self.steps,
+            seed=seed,
+            extends="networks",
+            progress=progress,
+            checkpoint=checkpoint,
+        )
+        return finished(self, start, judgement.images, seed)
 
-    def _judged(self, images: ImageSet, seed: int, progress: Progress | None) -> tuple[np.ndarray, np.ndarray]:
-        """Features (n, features of all networks) and mean errors (n,)."""
-        if self.by == "random":  # looks at neither
-            return np.zeros((len(images), 1)), np.zeros(len(images))
-        features, errors = [], np.zeros(len(images))
-        for index in range(self.networks):
-            of_network, logits = self._outputs(images, int(np.random.default_rng([seed, index]).integers(2**31)))
-            probability = np.exp(logits - logits.max(axis=1, keepdims=True))
-            probability /= probability.sum(axis=1, keepdims=True)
-            one_hot = np.eye(images.num_classes)[images.labels]
-            errors += np.linalg.norm(probability - one_hot, axis=1) / self.networks
-            features.append(of_network.reshape(len(images), -1))
-            if progress:
-                progress(index + 1, np.empty((0, *images.input_shape), np.float32), 0.0)
-        return np.concatenate(features, axis=1), errors
+    @property
+    def steps(self) -> int:
+        """How often `progress` is called: once for each network."""
+        return self.networks
 
-    def _outputs(self, images: ImageSet, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Features and logits of one network after its training."""
-        network = fresh_network(self.model, self.width, images, seed)
-        recipe = Recipe(self.net_epochs, learning_rate=self.net_learning_rate, augmentation=self.training)
-        train(network, images, recipe, data_order=seed)
-        both = keras.Model(network.inputs, [network.layers[-1].input, network.output])
-        features, logits = both.predict(pipeline(images, batch_size=256, shuffle=False), verbose=0)
-        return np.asarray(features, np.float64), np.asarray(logits, np.float64)
+    def start(self, images: ImageSet, ipc: int, seed: int) -> DistilledSet:
+        """What a selection is compared with: random real images."""
+        return random_real(images, ipc, seed)
+
+
+class _Judgement:
+    """What the networks so far say of each image, and the choice that follows."""
+
+    def __init__(self, settings: Selection, real: ImageSet, ipc: int, seed: int):
+        self.settings, self.real, self.ipc, self.seed = settings, real, ipc, seed
+        self.selector = SELECTORS[settings.by]
+        self.judged = np.empty((len(real), 0), np.float32)
+        self.images = np.empty((0, *real.input_shape), np.float32)
+
+    def state(self) -> Params:
+        return {"images": self.images, "judged": self.judged}
+
+    def restore(self, state: Params) -> None:
+        self.images, self.judged = state["images"], state["judged"]
+
+    def step(self, index: int) -> float:
+        """Asks network `index` and chooses anew; there is no loss."""
+        if self.selector.judge:
+            values = self.selector.judge(self._trained(index), self.real)
+            self.judged = np.concatenate([self.judged, values.astype(np.float32)], axis=1)
+        chosen = np.concatenate([self._chosen(label) for label in range(self.real.num_classes)])
+        self.images = chosen_real(self.real, chosen).images
+        return 0.0
+
+    def _trained(self, index: int) -> keras.Model:
+        seed = int(np.random.default_rng([self.seed, index]).integers(2**31))
+        network = fresh_network(self.settings.model, self.settings.width, self.real, seed)
+        recipe = Recipe(
+            self.settings.net_epochs,
+            learning_rate=self.settings.net_learning_rate,
+            augmentation=self.settings.training,
+        )
+        train(network, self.real, recipe, data_order=seed)
+        return network
+
+    def _chosen(self, label: int) -> np.ndarray:
+        """Positions of the chosen images of one class."""
+        of_class = np.flatnonzero(self.real.labels == label)
+        rng = np.random.default_rng([self.seed, label])
+        return of_class[self.selector.choose(self.judged[of_class].astype(np.float64), self.ipc, rng)]
