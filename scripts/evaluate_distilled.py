@@ -1,23 +1,27 @@
 """How good distilled sets are, our own and others': test accuracy of fresh networks trained on them.
 
-    python scripts/evaluate_distilled.py assets/distilled/digits_ipc10.h5
+    python scripts/evaluate_distilled.py assets/distilled/digits_ipc10.h5 --csv digits.csv --architectures convnet3 resnet10
     python scripts/evaluate_distilled.py images_best.pt --format mtt --dataset cifar10 --width 128 --epochs 200 --learning-rate 0.02
 
-Each set stands beside random real images of the same number, and in multi-formation beside real images in its cells.
-Sets of other projects are checked against the real data; for those in ZCA space the test images are whitened too.
+Each set stands beside random real images of the same number, in multi-formation beside real images in its cells, and
+with soft labels beside itself with hard ones. Sets of other projects are checked against the real data; for those in
+ZCA space the test images are whitened too. With --csv, rows that are there are not measured again, and a run that was
+killed goes on where it was, at most minutes back, to the same numbers.
 """  # noqa: E501  (commands that can be pasted)
 
-import csv
 import dataclasses
+import shutil
 import sys
-import time
 from pathlib import Path
+from typing import Any
 
 import tyro
 from quiet import import_keras
 
-SETTINGS = ("dataset", "model", "width", "epochs", "batch_size", "learning_rate", "augmentation", "nets")
-COLUMNS = ("set", "images", "decoded", "space", *SETTINGS, "mean", "std", "minutes")
+SETTINGS = ("dataset", "architecture", "width", "epochs", "batch_size", "learning_rate", "augmentation", "nets")
+IDENTITY = ("set", "sha256", *SETTINGS)
+RESULTS = ("mean", "std", "full", "label_robust_score", "minutes")
+COLUMNS = ("set", "sha256", "images", "decoded", "space", *SETTINGS, *RESULTS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,10 +42,10 @@ class Config:
     """The real data that were distilled."""
     data_dir: str | None = None
     """TensorFlow Datasets folder; default: TFDS_DATA_DIR, then TFDS' own."""
-    model: str = "convnet"
-    """A name in kerasticket.models.MODELS."""
+    architectures: tuple[str, ...] = ("convnet3",)
+    """Names in kerasticket.distillation.evaluation.ARCHITECTURES, such as convnet3 alexnet resnet10 resnet18."""
     width: int = 32
-    """Filters, for models that have a width."""
+    """Filters of ConvNets."""
     epochs: int = 300
     """Passes over the decoded set."""
     batch_size: int = 64
@@ -49,113 +53,191 @@ class Config:
     augmentation: str = "digits"
     """digits (no mirror, no CutMix), paper-cifar, or none."""
     nets: int = 3
-    """Fresh networks per set."""
+    """Fresh networks per row."""
     controls: bool = True
     """Whether random real images are measured too."""
+    full_accuracy: float | None = None
+    """In [0, 1], of networks trained on all real images, for DD-Ranking's score; default: where we know it."""
     csv: str | None = None
-    """File for the results; rows in it stay."""
+    """File for the results; rows in it stay. Unfinished ones are kept in a folder of its name beside it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """One row to be: a set or a control, and the networks that are trained on it."""
+
+    row: dict
+    data: Any
+    test: Any
+
+    @property
+    def images_shown(self) -> int:
+        return self.row["decoded"] * self.row["epochs"] * self.row["nets"]
 
 
 def main(config: Config) -> None:
     import_keras()
-    from report import write_csv
+    from progress import Progress
+    from rows import find, read_rows
 
-    import kerasticket as kt
-
-    known = {"none": None} | {name: kt.data.RECIPES[name] for name in ("digits", "paper-cifar")}
-    if config.augmentation not in known:
-        raise ValueError(f"Expected --augmentation of {list(known)}. Received: '{config.augmentation}'.")
-    if config.nets < 2:
-        raise ValueError(f"Expected --nets of at least 2, for mean and std. Received: {config.nets}.")
-    if config.model not in kt.models.MODELS:
-        raise ValueError(f"Expected --model of {sorted(kt.models.MODELS)}. Received: '{config.model}'.")
-    recipe = kt.training.Recipe(
-        config.epochs,
-        config.batch_size,
-        config.learning_rate,
-        augmentation=known[config.augmentation],
-        passes_per_epoch=config.epochs,
-    )
-    rows = earlier_rows(config)
-    train, test = (kt.data.load(config.dataset, split, data_dir=config.data_dir) for split in ("train", "test"))
-    work = []  # all sets are read and made before the first training
-    for path in config.paths:
-        distilled = read(config, path, train)
-        zca = kt.data.ZCA.fit(train, distilled.zca["epsilon"]) if distilled.space == "zca" else None
-        judged = zca.whiten(test) if zca else test
-        distilled.check_matches(judged)
-        sets = {Path(path).name: distilled}
-        if config.controls:
-            sets |= {f"{name} beside {Path(path).name}": each for name, each in controls(distilled, train, zca).items()}
-        work += [(name, each, judged) for name, each in sets.items()]
-    for name, each, judged in work:
-        rows.append(measured(config, recipe, name, each, judged))
-        if config.csv:
-            write_csv(rows, Path(config.csv))
+    check(config)
+    rows = read_rows(Path(config.csv), COLUMNS) if config.csv else []
+    groups = [group for path in config.paths for group in planned(config, path)]  # all is read before any training
+    missing = [work for group in groups for work in group if not find(rows, work.row, IDENTITY)]
+    behind = 0
+    with Progress(total=sum(work.images_shown for work in missing)) as bar:
+        for group in groups:
+            for work in group:
+                if find(rows, work.row, IDENTITY):
+                    bar.line(f"{title(work.row):60} is in {config.csv}")
+                    continue
+                work.row.update(measure(config, work, bar, behind))
+                behind += work.images_shown
+            add(rows, group, config, bar)
     if config.csv:
         print(f"Results: {config.csv}")
 
 
-def read(config: Config, path: str, train):
+def check(config: Config) -> None:
+    """Raises ValueError for settings that make no sense, before any work."""
+    from kerasticket.distillation.evaluation import ARCHITECTURES
+
+    if config.augmentation not in augmentations():
+        raise ValueError(f"Expected --augmentation of {list(augmentations())}. Received: '{config.augmentation}'.")
+    if config.nets < 2:
+        raise ValueError(f"Expected --nets of at least 2, for mean and std. Received: {config.nets}.")
+    unknown = [name for name in config.architectures if name not in ARCHITECTURES]
+    if unknown or not config.architectures:
+        raise ValueError(f"Expected --architectures of {list(ARCHITECTURES)}. Received: {config.architectures}.")
+    full = config.full_accuracy
+    if full is not None and (len(config.architectures) > 1 or not 0 <= full <= 1):
+        raise ValueError(
+            f"Expected --full-accuracy in [0, 1], of a single architecture. Received: {full}, {config.architectures}."
+        )
+
+
+def augmentations() -> dict:
+    import kerasticket as kt
+
+    return {"none": None} | {name: kt.data.RECIPES[name] for name in ("digits", "paper-cifar")}
+
+
+def planned(config: Config, path: str) -> list[list[Work]]:
+    """For each architecture, the set of a file and its controls."""
+    import kerasticket as kt
+    from kerasticket.distillation.controls import controls, full_accuracy
+
+    loaded: list[Any] = [kt.data.load(config.dataset, split, data_dir=config.data_dir) for split in ("train", "test")]
+    train, test = loaded
+    distilled = read(config, path, train)
+    zca = kt.data.ZCA.fit(train, distilled.zca["epsilon"]) if distilled.space == "zca" else None
+    judged = zca.whiten(test) if zca else test
+    distilled.check_matches(judged)
+    name = Path(path).name
+    sets = {name: distilled}
+    if config.controls:
+        sets |= {f"{what} beside {name}": each for what, each in controls(distilled, train, zca).items()}
+    groups = []
+    for architecture in config.architectures:
+        width = config.width if architecture.startswith("convnet") else None
+        full = (
+            full_accuracy(train.source, architecture, width) if config.full_accuracy is None else config.full_accuracy
+        )
+        known = {"architecture": architecture, "width": width, "full": full}
+        groups.append([Work(begun_row(config, what, each, known), each, judged) for what, each in sets.items()])
+    return groups
+
+
+def read(config: Config, path: str, train) -> Any:
     import kerasticket as kt
 
     if config.format == "kerasticket":
         return kt.data.DistilledSet.load(path)
-    options = {"space": config.space, "factor": config.factor, "index": config.index}
-    return kt.data.importers.read(path, config.format, real=train, **options)
+    return kt.data.importers.read(
+        path, config.format, real=train, space=config.space, factor=config.factor, index=config.index
+    )
 
 
-def controls(distilled, train, zca) -> dict:
-    """Real images of the same number and space, and IDC's starting images of the same factor."""
+def begun_row(config: Config, name: str, data, known: dict) -> dict:
+    """A row without its results."""
+    from kerasticket.distillation.unfinished import digest
+
+    of_set = {"set": name, "sha256": digest(data)[:16], "images": len(data), "decoded": data.decoded_count}
+    values = vars(config) | of_set | {"space": data.space} | known
+    return {column: values.get(column) for column in COLUMNS}
+
+
+def unfinished(config: Config, row: dict) -> Path:
+    """The folder of a row that is being measured."""
+    return Path(config.csv or "").with_suffix(".unfinished") / row["architecture"] / row["set"]
+
+
+def measure(config: Config, work: Work, bar, behind: int) -> dict:
+    """Mean and sample std over fresh networks."""
     import kerasticket as kt
+    from kerasticket.distillation.evaluation import accuracy_of, builder
 
-    each = distilled.images_per_class
-    sets = {"random_real": zca.whiten(train.subset(each, 0)) if zca else kt.data.random_real(train, each, 0)}
-    if distilled.factor > 1 and not zca:
-        sets["mix"] = kt.data.mix(train, each, distilled.factor)
-    return sets
-
-
-def measured(config: Config, recipe, name: str, distilled, test) -> dict:
-    """One row: mean and sample std over fresh networks."""
-    import inspect
-
-    import kerasticket as kt
-
-    builder = kt.models.MODELS[config.model]
-    width = {"width": config.width} if "width" in inspect.signature(builder).parameters else {}
-    started = time.perf_counter()
-    accuracy = kt.distillation.evaluate(
-        distilled,
-        test,
-        build=lambda seed: builder(test.input_shape, test.num_classes, seed=seed, **width),
+    recipe = kt.training.Recipe(
+        config.epochs,
+        config.batch_size,
+        config.learning_rate,
+        augmentation=augmentations()[config.augmentation],
+        passes_per_epoch=config.epochs,
+    )
+    passes = config.epochs * config.nets
+    accuracy = accuracy_of(
+        work.data,
+        work.test,
+        build=builder(work.row["architecture"], work.test, config.width),
         recipe=recipe,
         seeds=range(config.nets),
+        folder=unfinished(config, work.row) if config.csv else None,
+        progress=lambda done: bar.reach(
+            behind + done * work.row["decoded"], f"{title(work.row)}  pass {done}/{passes}"
+        ),
     )
-    minutes = (time.perf_counter() - started) / 60
-    print(f"{name:50} {accuracy}   {minutes:.1f} min", flush=True)
-    row = {"set": name, "images": len(distilled), "decoded": distilled.decoded_count, "space": distilled.space}
-    row |= {setting: getattr(config, setting) for setting in SETTINGS}
-    return row | {"mean": accuracy.mean, "std": accuracy.std, "minutes": round(minutes, 2)}
+    bar.line(f"{title(work.row):60} {accuracy}   {accuracy.minutes:.1f} min")
+    return {"mean": accuracy.mean, "std": accuracy.std, "minutes": round(accuracy.minutes, 2)}
 
 
-def earlier_rows(config: Config) -> list[dict]:
-    """Those of the CSV file, which stay; raises ValueError if it is of something else."""
-    from kerasticket.runs import check_writable
+def add(rows: list[dict], group: list[Work], config: Config, bar) -> None:
+    """The rows of a set and its controls, with DD-Ranking's score of the set; what was kept of them goes."""
+    from report import write_csv
+    from rows import find
 
-    if not config.csv:
-        return []
-    path = Path(config.csv)
-    check_writable(path.parent)
-    if not path.exists():
-        return []
-    with open(path, newline="") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise ValueError(
-                f"Expected --csv of an earlier evaluation, or a new file. Received: '{path}' of other columns."
-            )
-        return list(reader)
+    rows += [work.row for work in group if not find(rows, work.row, IDENTITY)]
+    measured = [find(rows, work.row, IDENTITY) or work.row for work in group]
+    score = label_robust_score(measured)
+    if score is not None:
+        measured[0]["label_robust_score"] = score
+        bar.line(f"{title(measured[0]):60} label-robust score {100 * score:.2f} %")
+    if config.csv:
+        write_csv(rows, Path(config.csv))
+        for work in group:
+            shutil.rmtree(unfinished(config, work.row), ignore_errors=True)
+        remove_empty(Path(config.csv).with_suffix(".unfinished"))
+
+
+def label_robust_score(measured: list[dict]) -> float | None:
+    """Of the first row, by hard labels; None where random images or all images were not measured."""
+    from kerasticket.distillation.controls import label_robust_score as score
+
+    means = {row["set"].split(" beside ")[0]: float(row["mean"]) for row in measured}
+    full = measured[0]["full"]
+    if "random_real" not in means or full in (None, ""):
+        return None
+    hard = means.get("hard_labels", float(measured[0]["mean"]))
+    return score(full=float(full), hard=hard, distilled=hard, random=means["random_real"])
+
+
+def remove_empty(folder: Path) -> None:
+    for each in sorted((path for path in folder.glob("**") if path.is_dir()), reverse=True):
+        if not any(each.iterdir()):
+            each.rmdir()
+
+
+def title(row: dict) -> str:
+    return f"{row['set']}, {row['architecture']}"
 
 
 if __name__ == "__main__":

@@ -4,10 +4,11 @@ from kerasticket.distillation.distribution import DistributionMatching
 from kerasticket.distillation.evaluation import evaluate
 from kerasticket.distillation.matcher import DISTANCES, OBJECTIVES
 from kerasticket.distillation.matching import GradientMatching, dc, dsa
+from kerasticket.distillation.patches import RealisticPatches
 from kerasticket.distillation.selection import SELECTORS, Selection
 from kerasticket.distillation.soft_labels import soft_labels, trained_teacher
 
-METHODS = {"idc": GradientMatching, "dm": DistributionMatching, "selection": Selection}
+METHODS = {"idc": GradientMatching, "dm": DistributionMatching, "rded": RealisticPatches, "selection": Selection}
 
 __all__ = [
     "DISTANCES",
@@ -16,6 +17,7 @@ __all__ = [
     "SELECTORS",
     "DistributionMatching",
     "GradientMatching",
+    "RealisticPatches",
     "Selection",
     "dc",
     "dsa",

@@ -1,22 +1,37 @@
-"""How good a distilled set is: the test accuracy of fresh networks that were trained on it."""
+"""How good a distilled set is: the test accuracy of fresh networks that were trained on it, beside its controls."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import overload
 
 import keras
 import numpy as np
 
-from kerasticket import masking, optimizer_state
-from kerasticket.data import DistilledSet, ImageSet, pipeline
+from kerasticket import masking, models, optimizer_state
+from kerasticket.data import PAPER_CIFAR, DistilledSet, ImageSet, pipeline
+from kerasticket.distillation.controls import controls, full_accuracy, label_robust_score
+from kerasticket.distillation.unfinished import Checkpoint, Unfinished, identity
 from kerasticket.training import Recipe, train
 from kerasticket.training import evaluate as test_metrics
+
+# Builders of (input_shape, num_classes, seed=...). A ConvNet has a width; others are as published.
+ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {
+    f"convnet{depth}": functools.partial(models.convnet, depth=depth) for depth in (3, 4, 5)
+} | {name: builder for name, builder in models.MODELS.items() if name != "convnet"}
+IMAGES_PER_EPOCH = 5000  # half a minute of a ConvNet-3 of width 128 on two cores, minutes of a ResNet-18
 
 
 @dataclasses.dataclass(frozen=True)
 class Accuracy:
-    """Test accuracies of several networks, in [0, 1]; `std` is the sample standard deviation (n - 1)."""
+    """Test accuracies of several networks, in [0, 1], and the minutes that all of them took.
+
+    `std` is the sample standard deviation (n - 1).
+    """
 
     accuracies: tuple[float, ...]
+    minutes: float = 0.0
 
     @property
     def mean(self) -> float:
@@ -30,40 +45,171 @@ class Accuracy:
         return f"{100 * self.mean:.2f} ± {100 * self.std:.2f} % ({len(self.accuracies)} networks)"
 
 
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """What networks of one architecture attain on a set, on its controls, and on all real images (None: unknown)."""
+
+    distilled: Accuracy
+    controls: dict[str, Accuracy]
+    full: float | None = None
+
+    @property
+    def label_robust_score(self) -> float | None:
+        """`label_robust_score` by hard labels; None where random images or all images were not measured."""
+        random = self.controls.get("random_real")
+        if random is None or self.full is None:
+            return None
+        hard = self.controls.get("hard_labels", self.distilled).mean
+        return label_robust_score(full=self.full, hard=hard, distilled=hard, random=random.mean)
+
+    def __str__(self) -> str:
+        lines = [f"{name:12} {accuracy}" for name, accuracy in {"distilled": self.distilled, **self.controls}.items()]
+        known = {"all images": self.full, "label-robust": self.label_robust_score}
+        return "\n".join([*lines, *(f"{key:12} {100 * x:.2f} %" for key, x in known.items() if x is not None)])
+
+
+@overload
 def evaluate(
+    data: DistilledSet | ImageSet,
+    test: ImageSet | DistilledSet,
+    *,
+    build: Callable[[int], keras.Model],
+    recipe: Recipe | None = ...,
+    seeds: Sequence[int] = ...,
+) -> Accuracy: ...
+
+
+@overload
+def evaluate(
+    data: DistilledSet,
+    test: ImageSet | DistilledSet,
+    nets: int = ...,
+    architectures: Sequence[str] = ...,
+    *,
+    real: ImageSet | None = ...,
+    recipe: Recipe | None = ...,
+    width: int = ...,
+) -> dict[str, Comparison]: ...
+
+
+def evaluate(
+    data, test, nets=3, architectures=("convnet3",), *, build=None, recipe=None, seeds=None, real=None, width=128
+):
+    """How good fresh networks get on `data`: a `Comparison` for each architecture, printable.
+
+    Args:
+        data: a distilled set.
+        test: real images; for a set in ZCA space whitened ones (`ZCA.whiten`).
+        nets: how many networks of each architecture, with seeds 0, 1, ...
+        architectures: names in `ARCHITECTURES`.
+        real: the images that were distilled, for `controls`; None: the set alone (and with hard labels).
+        recipe: of the training; default: the paper's for distilled data, 1,000 passes with its augmentation (which
+            mirrors: not for digits).
+        width: of ConvNets.
+        build, seeds: a builder of one's own, from a seed to a network, instead of architectures; then its
+            `Accuracy` on `data` alone is returned, as `accuracy_of` does.
+
+    Raises:
+        ValueError: an unknown architecture, no networks, or sets that do not match.
+
+    Example:
+
+    >>> import kerasticket as kt
+    >>> real, test = (kt.data.load("digits", split) for split in ("train", "test"))
+    >>> found = evaluate(kt.data.mix(real, 1, 2), test, 2, real=real, width=4, recipe=Recipe(1))
+    >>> list(found), list(found["convnet3"].controls)
+    (['convnet3'], ['random_real', 'mix'])
+    """
+    recipe = recipe or Recipe(1000, augmentation=PAPER_CIFAR, passes_per_epoch=20)
+    if build is not None:
+        return accuracy_of(data, test, build=build, recipe=recipe, seeds=range(nets) if seeds is None else seeds)
+    unknown = [name for name in architectures if name not in ARCHITECTURES]
+    if unknown:
+        raise ValueError(f"Expected architectures among {list(ARCHITECTURES)}. Received: {unknown}")
+    beside = controls(data, real)
+    found = {}
+    for name in architectures:
+        measure = functools.partial(
+            accuracy_of, test=test, build=builder(name, test, width), recipe=recipe, seeds=range(nets)
+        )
+        measured = {what: measure(each) for what, each in beside.items()}
+        found[name] = Comparison(measure(data), measured, full_accuracy(data.source, name, _width(name, width)))
+    return found
+
+
+def accuracy_of(
     data: DistilledSet | ImageSet,
     test: ImageSet | DistilledSet,
     *,
     build: Callable[[int], keras.Model],
     recipe: Recipe,
     seeds: Sequence[int] = (0, 1, 2),
+    folder: str | Path | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> Accuracy:
     """Trains one fresh network per seed on `data` and tests it on all of `test`; last weights count.
 
     Args:
         data: what to train on.
-        test: real images; for a set in ZCA space whitened ones (`ZCA.whiten`).
+        test: as for `evaluate`.
         build: from a seed to a network with fresh weights; the same architecture each time.
         recipe: of the training.
         seeds: one network each, its weights and its data order.
+        folder: keeps finished networks' accuracies and, each minute, the state of the one in training. A later
+            call with the same arguments goes on from there, to the same result bit for bit. Keras epochs are cut
+            into `IMAGES_PER_EPOCH` images for it, which changes no batch.
+        progress: called with the passes over the data behind, of all networks.
 
     Raises:
-        ValueError: `data` does not match `test` in classes, shape or space, or there are no seeds.
+        ValueError: `data` does not match `test` in classes, shape or space, there are no seeds, or the folder is
+            of another evaluation.
     """
     if not seeds:
         raise ValueError("Expected at least one seed. Received: none.")
     if isinstance(data, DistilledSet):
         data.check_matches(test)
-    model = build(seeds[0])
-    recipe.compile(model, recipe.pipeline(data, seeds[0]))
-    tested = pipeline(test, batch_size=256, shuffle=False)
-    return Accuracy(tuple(_accuracy(model, build(seed), data, tested, recipe, seed) for seed in seeds))
+    if folder is not None:
+        recipe = _with_short_epochs(recipe, data)
+    fresh = build(seeds[0])
+    kept = None if folder is None else Unfinished(Path(folder), identity(data, test, fresh, recipe))
+    recipe.compile(fresh, recipe.pipeline(data, seeds[0]))
+    tested, found = pipeline(test, batch_size=256, shuffle=False), []
+    for index, seed in enumerate(seeds):
+        told = _after(progress, index * recipe.epochs)
+        found.append(_accuracy_of_one(fresh, build, data, tested, recipe, Checkpoint(recipe, seed, kept, told)))
+        told(recipe.epochs)
+    return Accuracy(tuple(accuracy for accuracy, _ in found), sum(minutes for _, minutes in found))
 
 
-def _accuracy(model, fresh, data, test, recipe: Recipe, seed: int) -> float:
-    """One network; its weights go into the compiled model, so that all of them share one trace."""
-    masking.set_params(model, masking.get_params(fresh))
-    if model.optimizer.built:
-        optimizer_state.set_state(model, optimizer_state.fresh_state(model))
-    train(model, data, recipe, data_order=seed)
-    return test_metrics(model, test)["accuracy"]
+def builder(architecture: str, test: ImageSet | DistilledSet, width: int) -> Callable[[int], keras.Model]:
+    """From a seed to a fresh network of `ARCHITECTURES` for these images; `width` is a ConvNet's."""
+    options = {"width": width} if _width(architecture, width) else {}
+    return lambda seed: ARCHITECTURES[architecture](test.input_shape, test.num_classes, seed=seed, **options)
+
+
+def _width(architecture: str, width: int) -> int | None:
+    return width if architecture.startswith("convnet") else None
+
+
+def _with_short_epochs(recipe: Recipe, data: DistilledSet | ImageSet) -> Recipe:
+    images = data.decoded_count if isinstance(data, DistilledSet) else len(data)
+    most = min(recipe.epochs, max(1, IMAGES_PER_EPOCH // images))
+    passes = max(passes for passes in range(1, most + 1) if recipe.epochs % passes == 0)
+    return dataclasses.replace(recipe, passes_per_epoch=passes)
+
+
+def _after(progress: Callable[[int], None] | None, passes: int) -> Callable[[int], None]:
+    return lambda more: progress(passes + more) if progress else None
+
+
+def _accuracy_of_one(model, build, data, tested, recipe: Recipe, checkpoint: Checkpoint) -> tuple[float, float]:
+    """Accuracy and minutes; the network's weights go into the compiled model, so that all of them share one trace."""
+    if checkpoint.result:
+        return checkpoint.result
+    masking.set_params(model, masking.get_params(build(checkpoint.seed)))
+    optimizer_state.build(model)
+    optimizer_state.set_state(model, optimizer_state.fresh_state(model))
+    first = checkpoint.restore(model)
+    if first < recipe.keras_epochs:
+        train(model, data, recipe, data_order=checkpoint.seed, first_epoch=first, callbacks=[checkpoint])
+    return checkpoint.finish(test_metrics(model, tested)["accuracy"])

@@ -13,7 +13,7 @@ from kerasticket import autodiff, masking, optimizer_state
 from kerasticket.data import ImageSet, pipeline
 from kerasticket.data.multi_formation import decode_cells
 from kerasticket.data.recipes import Augmentation, augment, cutmix, draw
-from kerasticket.distillation.networks import fresh_network
+from kerasticket.distillation.networks import fresh_network, network_state, restore_network
 from kerasticket.optimizers import SGD
 from kerasticket.params import Params
 
@@ -104,14 +104,11 @@ class Matcher:
         ).kerasticket_stream
 
     def state(self) -> Params:
-        weights = {f"weight:{key}": array for key, array in masking.get_params(self.network).items()}
-        slots = {f"slot:{key}": array for key, array in optimizer_state.get_state(self.network).items()}
-        return {"images": self.images, "velocity": self.velocity} | weights | slots
+        return {"images": self.images, "velocity": self.velocity} | network_state(self.network)
 
     def restore(self, state: Params) -> None:
         self.images, self.velocity = state["images"], state["velocity"]
-        masking.set_params(self.network, _under("weight:", state))
-        optimizer_state.set_state(self.network, _under("slot:", state))
+        restore_network(self.network, state)
 
     def step(self, index: int) -> float:
         """Matches all classes once, then trains the network; a fresh one every `iterations` steps."""
@@ -216,7 +213,3 @@ def augmented(recipe: Augmentation | None, images: np.ndarray, labels: np.ndarra
     if recipe.cutmix:
         tensors = cutmix(ops, recipe, tensors[0], ops.convert_to_tensor(labels), parameters)
     return tuple(ops.convert_to_numpy(each) for each in tensors)
-
-
-def _under(prefix: str, state: Params) -> Params:
-    return {key.removeprefix(prefix): array for key, array in state.items() if key.startswith(prefix)}

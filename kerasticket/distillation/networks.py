@@ -2,9 +2,11 @@
 
 import keras
 
+from kerasticket import masking, optimizer_state
 from kerasticket.data import ImageSet
 from kerasticket.models import MODELS
 from kerasticket.models.initializers import SeededInitializer
+from kerasticket.params import Params
 
 
 def fresh_network(model: str, width: int, images: ImageSet, seed: int) -> keras.Model:
@@ -27,3 +29,19 @@ def fresh_weights(model: keras.Model, seed: int) -> list:
                 value = SeededInitializer(**config)(variable.shape, variable.dtype)
             values.append(value)
     return values
+
+
+def network_state(model: keras.Model) -> Params:
+    """Weights, statistics and optimizer slots of a compiled network, for a checkpoint."""
+    weights = {f"weight:{key}": array for key, array in masking.get_params(model).items()}
+    return weights | {f"slot:{key}": array for key, array in optimizer_state.get_state(model).items()}
+
+
+def restore_network(model: keras.Model, state: Params) -> None:
+    """Puts back what `network_state` gave; other keys are ignored."""
+    masking.set_params(model, _under("weight:", state))
+    optimizer_state.set_state(model, _under("slot:", state))
+
+
+def _under(prefix: str, state: Params) -> Params:
+    return {key.removeprefix(prefix): array for key, array in state.items() if key.startswith(prefix)}

@@ -55,8 +55,7 @@ def gradient_norms(network: keras.Model, images: ImageSet) -> np.ndarray:
     """
     loss = autodiff.functional_loss(network, keras.losses.CategoricalCrossentropy(from_logits=True))
     slope = autodiff.gradient(loss)
-    weights = [ops.convert_to_numpy(variable) for variable in network.trainable_variables]
-    weights = [ops.convert_to_tensor(np.array(value)) for value in weights]  # a copy, which no training deletes
+    weights = [ops.convert_to_tensor(variable) for variable in network.trainable_variables]
 
     @autodiff.jit
     def squared_norm(weights, image, label):
@@ -162,7 +161,7 @@ class Selection:
         progress: Progress | None = None,
         checkpoint: str | Path | None = None,
     ) -> DistilledSet:
-        """Selects `ipc` images of each class; a pure function of its arguments but the last two.
+        """Selects `ipc` images of each class; a pure function of the data, `ipc` and `seed`.
 
         Args:
             images: real training images.

@@ -1,0 +1,165 @@
+"""Evaluation of distilled sets: networks, controls, DD-Ranking's score, and going on after a kill bit for bit."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+import kerasticket as kt
+from kerasticket.distillation import evaluate, unfinished
+from kerasticket.distillation.controls import FULL_ACCURACY, controls, full_accuracy, hardened, label_robust_score
+from kerasticket.distillation.evaluation import ARCHITECTURES, Accuracy, Comparison, accuracy_of, builder
+
+RECIPE = kt.training.Recipe(6, learning_rate=0.05, augmentation=kt.data.DIGITS, passes_per_epoch=6)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return kt.data.load("digits", "train", images_per_class=12)
+
+
+def measured(data, test, **options):
+    build = builder("convnet3", test, 4)
+    return accuracy_of(data, test, build=build, recipe=RECIPE, seeds=(0, 1), **options)
+
+
+def test_evaluate_compares_architectures_with_controls(digits):
+    """Each architecture is that of `accuracy_of`; ResNets are as published, whatever the width of ConvNets."""
+    data = kt.data.mix(digits, 2, 2)
+    recipe = kt.training.Recipe(1)
+    found = evaluate(data, digits, 2, ("convnet3", "alexnet"), real=digits, recipe=recipe, width=4)
+    assert list(found) == ["convnet3", "alexnet"]
+    alone = evaluate(data, digits, build=builder("convnet3", digits, 4), recipe=recipe, seeds=range(2))
+    assert found["convnet3"].distilled.accuracies == alone.accuracies
+    assert list(found["convnet3"].controls) == ["random_real", "mix"]
+    assert found["convnet3"].controls["mix"].accuracies == alone.accuracies  # the set is the control here
+    assert "random_real" in str(found["alexnet"])
+    assert builder("resnet10", digits, 4)(0).count_params() == kt.models.resnet10((16, 16, 1), 10).count_params()
+    with pytest.raises(ValueError, match=r"Expected architectures among .*convnet3.*Received: \['vit'\]"):
+        evaluate(data, digits, architectures=("vit",))
+    with pytest.raises(ValueError, match="at least one seed"):
+        evaluate(data, digits, 0, recipe=recipe)
+
+
+@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if "imagenet" not in name and "ap10" not in name])
+def test_architectures_give_fresh_networks_of_a_seed(name):
+    images = kt.data.random_real(kt.data.load("digits"), 1)
+    images = dataclasses.replace(images, images=np.tile(images.images, (1, 2, 2, 1)))  # ConvNet-5 needs 32 pixels
+    one, same, other = (builder(name, images, 4)(seed).get_weights() for seed in (1, 1, 2))
+    assert all((a == b).all() for a, b in zip(one, same, strict=True))
+    assert any((a != b).any() for a, b in zip(one, other, strict=True))
+
+
+def test_label_robust_score_by_hand():
+    """a = .5 * (.8 - .5) - .5 * (.9 - .7) = .05; perfect recovery of everything from nothing gives a = .5."""
+    score = label_robust_score(full=0.9, hard=0.7, distilled=0.8, random=0.5)
+    assert score == pytest.approx((1.0512710964 - 0.3678794412) / (2.7182818285 - 0.3678794412))
+    assert label_robust_score(full=1, hard=1, distilled=1, random=0) == pytest.approx(
+        (math.exp(0.5) - math.exp(-1)) / (math.e - math.exp(-1))
+    )
+    only_random = label_robust_score(full=0.9, hard=0.7, distilled=0.8, random=0.5, weight=1)
+    assert only_random == pytest.approx((1.3498588076 - 0.3678794412) / 2.3504023873)
+    with pytest.raises(ValueError, match=r"Expected full in \[0, 1\]. Received: full=84.8"):
+        label_robust_score(full=84.8, hard=0.5, distilled=0.5, random=0.5)
+
+
+def test_the_score_of_a_comparison_is_by_hard_labels():
+    """And is None where a part of it is unknown."""
+    one, hard, random = (Accuracy((value, value)) for value in (0.8, 0.7, 0.5))
+    both = Comparison(one, {"random_real": random, "hard_labels": hard}, full=0.9)
+    assert both.label_robust_score == label_robust_score(full=0.9, hard=0.7, distilled=0.7, random=0.5)
+    assert Comparison(one, {"random_real": random}, 0.9).label_robust_score == pytest.approx(
+        label_robust_score(full=0.9, hard=0.8, distilled=0.8, random=0.5)
+    )
+    assert Comparison(one, {}, 0.9).label_robust_score is None
+    assert Comparison(one, {"random_real": random}).label_robust_score is None
+    assert "label-robust" in str(both)
+
+
+def test_full_accuracy_is_that_of_the_data_set_architecture_and_width():
+    assert full_accuracy("cifar10:3.0.2/train", "convnet3", 128) == 0.848
+    assert full_accuracy("cifar10:3.0.2/train", "convnet3", 32) is None
+    assert all(0 < value < 1 for value in FULL_ACCURACY.values())
+
+
+@pytest.mark.parametrize("cells", [False, True])
+def test_soft_labels_are_hardened(cells, digits):
+    """To the most probable class, as long as the images stay the same."""
+    data = kt.data.mix(digits, 2, 2)
+    soft = np.eye(10, dtype="float32")[data.labels] * np.float32(0.7) + np.float32(0.03)
+    labels = np.repeat(soft[:, None], 4, axis=1) if cells else soft
+    hard = hardened(dataclasses.replace(data, labels=labels))
+    np.testing.assert_array_equal(hard.labels, data.labels)
+    np.testing.assert_array_equal(hard.images, data.images)
+    found = controls(dataclasses.replace(data, labels=labels), digits)
+    assert list(found) == ["hard_labels", "random_real", "mix"]
+    assert controls(data, None) == {}
+
+
+def test_a_killed_evaluation_goes_on_to_the_same_accuracies(digits, tmp_path, monkeypatch):
+    """Killed in the second network, which has momentum and a schedule by then; also as without a folder."""
+    monkeypatch.setattr(unfinished, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr("kerasticket.distillation.evaluation.IMAGES_PER_EPOCH", 120)  # one pass
+    data, told = kt.data.mix(digits, 3, 2), []
+
+    def kill(passes):
+        if passes == 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measured(data, digits, folder=tmp_path, progress=kill)
+    again = measured(data, digits, folder=tmp_path, progress=told.append)
+    assert told == [6, 10, 11, 12, 12]  # network 0 from its file, network 1 from its state at 4 passes
+    assert again.accuracies == measured(data, digits).accuracies
+    monkeypatch.setattr("kerasticket.distillation.evaluation.train", None)  # nothing is left to train
+    assert measured(data, digits, folder=tmp_path) == again
+
+
+def test_an_interrupted_network_has_the_weights_of_an_uninterrupted_one(digits, tmp_path, monkeypatch):
+    """To the bit, which an accuracy of 120 images alone would not show."""
+    monkeypatch.setattr(unfinished, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr("kerasticket.distillation.evaluation.IMAGES_PER_EPOCH", 120)
+    data, states = kt.data.mix(digits, 3, 2), []
+
+    def kill(passes):
+        if passes == 3:
+            raise KeyboardInterrupt
+
+    def at_the_end(folder):
+        with np.load(folder / "training.npz") as file:
+            return {key: file[key] for key in file.files if key != "about"}
+
+    with pytest.raises(KeyboardInterrupt):
+        measured(data, digits, folder=tmp_path / "killed", progress=kill)
+    for name in ("killed", "whole"):
+        measured(data, digits, folder=tmp_path / name)
+        states.append(at_the_end(tmp_path / name))
+    assert states[0].keys() == states[1].keys()
+    assert all((states[0][key] == states[1][key]).all() for key in states[0])
+
+
+def test_a_state_in_the_last_epoch_needs_no_training(digits, tmp_path, monkeypatch):
+    """Killed between the last step and the test."""
+    monkeypatch.setattr(unfinished, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+
+    def kill(passes):
+        if passes == 6:
+            raise KeyboardInterrupt
+
+    data = kt.data.mix(digits, 3, 2)
+    with pytest.raises(KeyboardInterrupt):
+        measured(data, digits, folder=tmp_path, progress=kill)
+    assert measured(data, digits, folder=tmp_path).accuracies == measured(data, digits).accuracies
+
+
+def test_a_folder_of_something_else_is_refused(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(unfinished, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    data = kt.data.random_real(digits, 1)
+    measured(data, digits, folder=tmp_path)
+    with pytest.raises(ValueError, match=r"differs in \['data_sha256'\]"):
+        measured(kt.data.random_real(digits, 1, seed=1), digits, folder=tmp_path)
+    (tmp_path / "network_1.json").unlink()
+    (tmp_path / "training.npz").write_bytes(b"half")
+    with pytest.raises(ValueError, match="no state of a training, or damaged"):
+        measured(data, digits, folder=tmp_path)
