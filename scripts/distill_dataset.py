@@ -55,6 +55,8 @@ class Config:
     test_epochs: int = 300
     """Passes over the decoded set per test network."""
     test_learning_rate: float = 0.01
+    test_precision: str = "float32"
+    """Keras' dtype policy of test networks and teacher."""
     augmentation: str = "digits"
     """Of test networks and teacher: digits (no mirror, no CutMix) or paper-cifar."""
 
@@ -67,6 +69,7 @@ PRESETS = {
         nets=3,
         test_width=128,
         test_epochs=1000,
+        test_precision="mixed_bfloat16",
         augmentation="paper-cifar",
     ),
     "cifar10-paper": Config(
@@ -91,13 +94,15 @@ def tuned(preset: str, method: str, ipc: int) -> dict[str, Any]:
     settings: dict[tuple[str, str], dict[str, Any]] = {
         ("digits", "idc"): digits | small | rounds | {"matching": matching, "training": kt.data.DIGITS},
         ("digits", "dm"): digits | small | {"iterations": 1000, "real_batch": 128, "matching": matching},
+        ("digits", "rded"): digits | {"factor": 2, "smallest_crop": 0.8, "training": kt.data.DIGITS},
+        ("digits", "selection"): digits,
         ("cifar10-cpu", "idc"): {
             "width": 32,
-            "networks": 80,
-            "iterations": 40,
-            "learning_rate": 0.05,
+            "networks": 6,
+            "iterations": 200,
+            "learning_rate": 0.005 * ipc,
             "real_batch": 32,
-            "net_images": 256,
+            "net_images": 512,
             "training": kt.data.PAPER_CIFAR,
         },
     }
@@ -165,9 +170,13 @@ def main(config: Config, settings, command: str) -> None:
     distilled, minutes = distil(config, settings, train, Path(config.state) / path.stem)
     about = {"minutes": round(minutes, 1), "cores": os.cpu_count(), "precision": config.precision}
     distilled = dataclasses.replace(distilled, settings=distilled.settings | about, command=command)
+    keras.config.set_dtype_policy(config.test_precision)
+    if config.soft_labels is not None:
+        distilled = softened(config, distilled, train, test)
     distilled.save(path)  # the work is safe; the measured accuracies follow
     preview(distilled.images, config.ipc, path.with_suffix(".png"))
-    dataclasses.replace(distilled, accuracy=measure(config, settings, train, test, distilled)).save(path)
+    accuracy = measure(config, settings, train, test, distilled)
+    dataclasses.replace(distilled, accuracy=accuracy).save(path)
     print(f"{minutes:.1f} minutes of distillation; set in {path}, preview in {path.with_suffix('.png')}")
 
 
@@ -213,6 +222,23 @@ def preview(images, ipc: int, path: Path) -> None:
         figure.savefig(temporary, dpi=150)
 
 
+def softened(config: Config, distilled, train, test):
+    """The set with the labels of a network that was trained on the real images."""
+    import kerasticket as kt
+
+    teacher = kt.distillation.trained_teacher(
+        train,
+        epochs=config.teacher_epochs,
+        augmentation=dataclasses.replace(kt.data.RECIPES[config.augmentation], cutmix=0.0),
+        seed=config.seed,
+        folder=Path(config.state) / f"teacher_{config.dataset}_{config.seed}",
+    )
+    accuracy = kt.training.evaluate(teacher, test)["accuracy"]
+    print(f"teacher      {100 * accuracy:.2f} %", flush=True)
+    about = {"epochs": config.teacher_epochs, "accuracy": round(accuracy, 4)}
+    return kt.distillation.soft_labels(distilled, teacher, config.soft_labels, **about)
+
+
 def test_recipe(config: Config):
     """The training of the networks that measure a set."""
     import kerasticket as kt
@@ -227,25 +253,36 @@ def test_recipe(config: Config):
 
 def measure(config: Config, settings, train, test, distilled) -> dict[str, dict]:
     """Accuracy of fresh networks trained on the set, on the images it began with, and on random real images."""
+    from progress import Progress
+
     import kerasticket as kt
+    from kerasticket.distillation.evaluation import accuracy_of, builder
 
     start = settings.start(train, config.ipc, config.seed)
     sets = {"distilled": distilled, start.method: start}
     sets["random_real"] = kt.data.random_real(train, config.ipc, config.seed)
-    measured = {}
-    for name, images in sets.items():
-        accuracy = kt.distillation.evaluate(
-            images,
-            test,
-            build=lambda seed: kt.models.convnet(
-                train.input_shape, train.num_classes, width=config.test_width, seed=seed
-            ),
-            recipe=test_recipe(config),
-            seeds=range(config.nets),
-        )
-        print(f"{name:12} {accuracy}", flush=True)
-        measured[name] = {"mean": accuracy.mean, "std": accuracy.std, "accuracies": accuracy.accuracies}
-        measured[name] |= {"net": f"convnet w{config.test_width}", "epochs": config.test_epochs}
+    recipe, measured, behind = test_recipe(config), {}, 0
+    shown = {name: each.decoded_count * config.test_epochs * config.nets for name, each in sets.items()}
+    with Progress(total=sum(shown.values())) as bar:
+
+        def told(name: str, before: int, decoded: int, passes: int) -> None:
+            bar.reach(before + passes * decoded, f"{name}  pass {passes}/{config.test_epochs * config.nets}")
+
+        for name, each in sets.items():
+            accuracy = accuracy_of(
+                each,
+                test,
+                build=builder("convnet3", test, config.test_width),
+                recipe=recipe,
+                seeds=range(config.nets),
+                folder=Path(config.state) / f"{Path(config.out.format(ipc=config.ipc)).stem}_measured" / name,
+                progress=functools.partial(told, name, behind, each.decoded_count),
+            )
+            behind += shown[name]
+            bar.line(f"{name:12} {accuracy}")
+            measured[name] = {"mean": accuracy.mean, "std": accuracy.std, "accuracies": accuracy.accuracies}
+            measured[name] |= {"net": f"convnet3 w{config.test_width}", "epochs": config.test_epochs}
+            measured[name] |= {"precision": config.test_precision, "minutes": round(accuracy.minutes, 1)}
     return measured
 
 

@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 import kerasticket as kt
-from kerasticket.distillation import soft_labels, trained_teacher
+from kerasticket.distillation import soft_labels, trained_teacher, unfinished
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +87,26 @@ def test_a_teacher_is_a_pure_function_of_its_seed(digits):
     for a, b in zip(one, two, strict=True):
         np.testing.assert_array_equal(a, b)
     assert (one[0] != other[0]).any()
+
+
+def test_a_killed_teacher_goes_on_to_the_same_network(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(unfinished, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    expected = trained_teacher(digits, width=4, epochs=3).get_weights()
+    save = unfinished.Unfinished.save
+
+    def kill(self, model, about):
+        save(self, model, about)
+        if about["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(unfinished.Unfinished, "save", kill)
+    with pytest.raises(KeyboardInterrupt):
+        trained_teacher(digits, width=4, epochs=3, folder=tmp_path)
+    again = trained_teacher(digits, width=4, epochs=3, folder=tmp_path).get_weights()
+    for one, other in zip(again, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(ValueError, match="differs in"):
+        trained_teacher(digits, width=4, epochs=4, folder=tmp_path)
 
 
 def test_teachers_that_do_not_fit_are_refused(digits, brightness):

@@ -1,14 +1,17 @@
 """Soft labels for any distilled set: what a network that was trained on real images says of its images."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from kerasticket import optimizer_state
 from kerasticket.data import Augmentation, DistilledSet, ImageSet, pipeline
 from kerasticket.data.multi_formation import decode_cells
 from kerasticket.distillation.networks import fresh_network
+from kerasticket.distillation.unfinished import Checkpoint, Unfinished, identity
 from kerasticket.training import Recipe, train
 
 
@@ -21,6 +24,7 @@ def trained_teacher(
     learning_rate: float = 0.01,
     augmentation: Augmentation | None = None,
     seed: int = 0,
+    folder: str | Path | None = None,
 ) -> keras.Model:
     """A network trained on real images, whose outputs can be labels.
 
@@ -30,6 +34,11 @@ def trained_teacher(
         epochs: passes over the images; SGD with momentum, `kerasticket.training.Recipe`.
         learning_rate, augmentation: of the training.
         seed: of its weights and its data order.
+        folder: keeps the state of the training each minute; a later call with the same arguments goes on from
+            there, to the same network bit for bit.
+
+    Raises:
+        ValueError: the folder is of another training.
 
     Example:
 
@@ -39,7 +48,13 @@ def trained_teacher(
     """
     network = fresh_network(model, width, images, seed)
     recipe = Recipe(epochs, learning_rate=learning_rate, augmentation=augmentation)
-    train(network, images, recipe, data_order=seed)
+    recipe.compile(network, recipe.pipeline(images, seed))
+    optimizer_state.build(network)
+    kept = Unfinished(Path(folder), identity(images, images, network, recipe)) if folder else None
+    checkpoint = Checkpoint(recipe, seed, kept, lambda passes: None)
+    first = checkpoint.restore(network)
+    if first < recipe.keras_epochs:
+        train(network, images, recipe, data_order=seed, first_epoch=first, callbacks=[checkpoint])
     return network
 
 
