@@ -22,7 +22,7 @@ from typing import Any
 from quiet import import_keras
 
 SECONDS_BETWEEN_PREVIEWS = 60
-METHODS = ("idc", "dc", "dsa", "dm", "mtt", "rded", "selection")
+METHODS = ("idc", "dc", "dsa", "dm", "rded", "selection")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,6 +147,8 @@ def flags(config: Config, settings, preset: str, method: str, arguments: list[st
     )
     if given.config.augmentation not in ("digits", "paper-cifar"):
         raise ValueError(f"Expected --augmentation digits or paper-cifar. Received: '{given.config.augmentation}'.")
+    if given.config.ipc < 1:
+        raise ValueError(f"Expected --ipc of at least 1. Received: {given.config.ipc}.")
     if given.config.nets < 2:
         raise ValueError(f"Expected --nets of at least 2, for mean and std. Received: {given.config.nets}.")
     return given.config, given.settings

@@ -1,0 +1,107 @@
+"""distill_dataset.py: every method and its settings as flags, and going on after a kill to the same file."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import distill_dataset  # noqa: E402
+
+import kerasticket as kt  # noqa: E402
+from kerasticket.distillation import loop  # noqa: E402
+
+SMALL = ["--ipc", "1", "--images-per-class", "12", "--width", "4"]
+SMALL += ["--nets", "2", "--test-width", "4", "--test-epochs", "2"]
+
+
+def call(tmp_path, *flags):
+    """Parses and runs; the set that was written."""
+    places = ["--out", str(tmp_path / "set{ipc}.h5"), "--state", str(tmp_path / "state")]
+    config, settings = distill_dataset.parse([*SMALL, *places, *flags])
+    distill_dataset.main(config, settings, "python scripts/distill_dataset.py ...")
+    return kt.data.DistilledSet.load(tmp_path / "set1.h5")
+
+
+@pytest.mark.parametrize("preset", distill_dataset.PRESETS)
+@pytest.mark.parametrize("method", distill_dataset.METHODS)
+def test_every_preset_has_every_method(preset, method):
+    config, settings = distill_dataset.parse(["--preset", preset, "--method", method, "--ipc", "3"])
+    expected = {"dc": "idc", "dsa": "idc"}.get(method, method)
+    assert settings.name == expected
+    assert config.ipc == 3
+    if preset == "cifar10-paper":  # as published, but for IDC's rate, which it scales with ipc
+        published = {"dc": kt.distillation.dc, "dsa": kt.distillation.dsa}.get(method)
+        plain = published(3) if published else kt.distillation.METHODS[method]()
+        rate = {"learning_rate": pytest.approx(0.0015)} if method == "idc" else {}
+        assert dataclasses.asdict(settings) == dataclasses.asdict(plain) | rate
+
+
+def test_settings_of_the_method_are_flags():
+    config, settings = distill_dataset.parse(
+        ["--method", "dsa", "--ipc", "10", "--networks", "7", "--matching.no-flip", "--distance", "l1", "--seed", "4"]
+    )
+    assert (settings.networks, settings.iterations, settings.distance) == (7, 10, "l1")
+    assert not settings.matching.flip
+    assert settings.training.flip
+    assert config.seed == 4
+
+
+def test_a_run_leaves_a_set_that_says_how_it_was_made_and_how_good_it_is(tmp_path):
+    made = call(tmp_path, "--networks", "1", "--iterations", "2", "--real-batch", "4", "--net-images", "64")
+    assert set(made.accuracy) == {"distilled", "mix", "random_real"}
+    assert len(made.accuracy["mix"]["accuracies"]) == 2
+    assert made.command.startswith("python scripts/distill_dataset.py")
+    assert made.settings["iterations"] == 2
+    assert made.settings["minutes"] >= 0
+    assert (tmp_path / "set1.png").stat().st_size > 1000
+
+
+def test_soft_labels_are_of_a_teacher_that_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(distill_dataset, "measure", lambda *arguments: {})
+    made = call(tmp_path, "--method", "selection", "--net-epochs", "1", "--soft-labels", "2", "--teacher-epochs", "1")
+    assert made.is_soft
+    assert made.settings["labels"]["temperature"] == 2.0
+    assert 0 <= made.settings["labels"]["accuracy"] <= 1
+
+
+def test_a_killed_run_goes_on_to_the_same_set(tmp_path, monkeypatch):
+    """Killed after the first step, when the first preview is there; what measures has its own test."""
+    monkeypatch.setattr(distill_dataset, "measure", lambda *arguments: {})
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(distill_dataset, "SECONDS_BETWEEN_PREVIEWS", -1.0)
+    flags = ["--networks", "2", "--iterations", "2", "--real-batch", "4", "--net-images", "64"]
+    expected = call(tmp_path / "whole", *flags)
+    folder, preview = tmp_path / "killed", distill_dataset.preview
+
+    def kill(images, ipc, path):
+        preview(images, ipc, path)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(distill_dataset, "preview", kill)
+        with pytest.raises(KeyboardInterrupt):
+            call(folder, *flags)
+    assert (folder / "state" / "set1.png").exists()
+    assert not (folder / "set1.h5").exists()
+    again = call(folder, *flags)
+    np.testing.assert_array_equal(again.images, expected.images)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--nets", "1"], "--nets of at least 2"),
+        (["--augmentation", "blur"], "--augmentation digits or paper-cifar"),
+        (["--test-epochs", "0"], "epochs"),
+        (["--ipc", "0"], "--ipc of at least 1"),
+    ],
+)
+def test_bad_flags_are_refused_before_the_work(flags, message, tmp_path, monkeypatch):
+    monkeypatch.setattr(distill_dataset, "distil", None)
+    with pytest.raises(ValueError, match=message):
+        call(tmp_path, *flags)
