@@ -94,8 +94,8 @@ def tuned(preset: str, method: str, ipc: int) -> dict[str, Any]:
     settings: dict[tuple[str, str], dict[str, Any]] = {
         ("digits", "idc"): digits | small | rounds | {"matching": matching, "training": kt.data.DIGITS},
         ("digits", "dm"): digits | small | {"iterations": 1000, "real_batch": 128, "matching": matching},
-        ("digits", "rded"): digits | {"factor": 2, "smallest_crop": 0.8, "training": kt.data.DIGITS},
-        ("digits", "selection"): digits,
+        ("digits", "rded"): digits | {"factor": 2, "candidates": 50, "smallest_crop": 0.8, "training": kt.data.DIGITS},
+        ("digits", "selection"): digits | {"by": "k_center", "networks": 5},
         ("cifar10-cpu", "idc"): {
             "width": 32,
             "networks": 6,

@@ -373,7 +373,7 @@ def _load_distilled(config: Config) -> kt.data.DistilledSet | None:
     if not Path(config.distilled).exists():
         if "synthetic" not in config.kinds:
             return None
-        preset = {"cifar10": " --preset cifar10-quick", "digits": ""}.get(config.dataset, "")
+        preset = {"cifar10": " --preset cifar10-cpu", "digits": ""}.get(config.dataset, "")
         raise ValueError(
             f"Expected a distilled set (HDF5). Received: --distilled '{config.distilled}': no such file. Make one, "
             f"e.g. python scripts/distill_dataset.py{preset} --dataset {config.dataset} --out {config.distilled}"

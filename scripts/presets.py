@@ -70,7 +70,7 @@ class Config:
 
 _CIFAR = Config(
     dataset="cifar10",
-    distilled="runs/distilled/cifar10_ipc10.h5",
+    distilled="assets/distilled/cifar10_ipc10.h5",
     out="runs/cifar10-paper",
     width=128,
     init_seeds=(0, 1, 2, 3),

@@ -14,7 +14,7 @@ from kerasticket.data import PAPER_CIFAR, DistilledSet, ImageSet, pipeline
 from kerasticket.distillation.controls import controls, full_accuracy, label_robust_score
 from kerasticket.distillation.unfinished import Checkpoint, Unfinished, identity
 from kerasticket.training import Recipe, train
-from kerasticket.training import evaluate as test_metrics
+from kerasticket.training import evaluate as metrics_of
 
 # Builders of (input_shape, num_classes, seed=...). A ConvNet has a width; others are as published.
 ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {
@@ -212,4 +212,4 @@ def _accuracy_of_one(model, build, data, tested, recipe: Recipe, checkpoint: Che
     first = checkpoint.restore(model)
     if first < recipe.keras_epochs:
         train(model, data, recipe, data_order=checkpoint.seed, first_epoch=first, callbacks=[checkpoint])
-    return checkpoint.finish(test_metrics(model, tested)["accuracy"])
+    return checkpoint.finish(metrics_of(model, tested)["accuracy"])

@@ -160,8 +160,11 @@ class _Judge:
             chosen = [self._best_crops(label) for label in range(self.real.num_classes)]
             self.images = np.concatenate([tile_cells(best, self.settings.factor, "area") for best in chosen])
             return 0.0
-        seek(epoch=index, only=self.batches)
-        done = self.network.fit(self.batches, initial_epoch=index, epochs=index + 1, verbose=0, shuffle=False)
+        # Not before: on some backends, the first fit of a process takes a batch to build its step.
+        guide = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: seek(epoch=epoch, only=self.batches))
+        done = self.network.fit(
+            self.batches, initial_epoch=index, epochs=index + 1, verbose=0, shuffle=False, callbacks=[guide]
+        )
         return float(done.history["loss"][0])
 
     def _best_crops(self, label: int) -> np.ndarray:

@@ -15,8 +15,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasticket import masking, optimizer_state
+from kerasticket import masking
 from kerasticket.data import DistilledSet, ImageSet, StreamedImages
+from kerasticket.distillation.networks import network_state, restore_network
 from kerasticket.runs import atomic, check_writable, read_json, write_json
 from kerasticket.training import Recipe
 
@@ -71,8 +72,7 @@ class Unfinished:
 
     def save(self, model: keras.Model, about: dict[str, Any]) -> None:
         """Weights and the optimizer's state, of the one network in training."""
-        arrays: dict[str, Any] = {f"weight:{key}": array for key, array in masking.get_params(model).items()}
-        arrays |= {f"slot:{key}": array for key, array in optimizer_state.get_state(model).items()}
+        arrays: dict[str, Any] = dict(network_state(model))
         with atomic(self.folder / "training.npz") as temporary, open(temporary, "wb") as file:
             np.savez(file, about=np.array(json.dumps(about)), **arrays)
 
@@ -89,8 +89,7 @@ class Unfinished:
             raise ValueError(f"'{path}' is no state of a training, or damaged: {error}. Delete it.") from error
         if about["seed"] != seed:
             return None
-        masking.set_params(model, _under("weight:", arrays))
-        optimizer_state.set_state(model, _under("slot:", arrays))
+        restore_network(model, arrays)
         return about
 
 
@@ -126,7 +125,3 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _minutes(self) -> float:
         return (time.monotonic() - self.started) / 60
-
-
-def _under(prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:
-    return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
