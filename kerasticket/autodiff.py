@@ -160,7 +160,9 @@ def _tensorflow_value_and_gradient(function, argument, *arguments):
     with tf.GradientTape() as tape:
         tape.watch(watched)
         value = function(*arguments[:argument], watched, *arguments[argument + 1 :])
-    return value, tape.gradient(value, watched, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    slope = tape.gradient(value, watched, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    # What was gathered from comes back as IndexedSlices, which have no arithmetic.
+    return value, keras.tree.map_structure(tf.convert_to_tensor, slope)
 
 
 def _jax_value_and_gradient(function, argument, *arguments):

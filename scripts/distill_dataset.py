@@ -22,7 +22,7 @@ from typing import Any
 from quiet import import_keras
 
 SECONDS_BETWEEN_PREVIEWS = 60
-METHODS = ("idc", "dc", "dsa", "dm", "rded", "selection")
+METHODS = ("idc", "dc", "dsa", "dm", "mtt", "rded", "selection")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,11 +94,27 @@ def tuned(preset: str, method: str, ipc: int) -> dict[str, Any]:
     settings: dict[tuple[str, str], dict[str, Any]] = {
         ("digits", "idc"): digits | small | rounds | {"matching": matching, "training": kt.data.DIGITS},
         ("digits", "dm"): digits | small | {"iterations": 1000, "real_batch": 128, "matching": matching},
+        ("digits", "mtt"): digits
+        | {
+            "zca": False,
+            "iterations": 200,
+            "student_steps": 20,
+            "start_epochs": 8,
+            "student_learning_rate": 0.05,
+            "learning_rate": 30.0,
+            "rate_learning_rate": 1e-4,
+            "matching": matching,
+            "experts": 20,
+            "epochs": 15,
+            "expert_learning_rate": 0.05,
+            "expert_batch": 64,
+            "expert_augmentation": dataclasses.replace(matching, siamese=False),
+        },
         ("digits", "rded"): digits | {"factor": 2, "candidates": 50, "smallest_crop": 0.8, "training": kt.data.DIGITS},
         ("digits", "selection"): digits | {"by": "k_center", "networks": 5},
         ("cifar10-cpu", "idc"): {
             "width": 32,
-            "networks": 6,
+            "networks": 24,
             "iterations": 200,
             "learning_rate": 0.005 * ipc,
             "real_batch": 32,
@@ -173,11 +189,14 @@ def main(config: Config, settings, command: str) -> None:
     about = {"minutes": round(minutes, 1), "cores": os.cpu_count(), "precision": config.precision}
     distilled = dataclasses.replace(distilled, settings=distilled.settings | about, command=command)
     keras.config.set_dtype_policy(config.test_precision)
+    zca = kt.data.ZCA.fit(train, distilled.zca["epsilon"]) if distilled.space == "zca" else None
+    if zca:
+        test = zca.whiten(test)
     if config.soft_labels is not None:
-        distilled = softened(config, distilled, train, test)
+        distilled = softened(config, distilled, zca.whiten(train) if zca else train, test)
     distilled.save(path)  # the work is safe; the measured accuracies follow
     preview(distilled.images, config.ipc, path.with_suffix(".png"))
-    accuracy = measure(config, settings, train, test, distilled)
+    accuracy = measure(config, settings, train, test, distilled, zca)
     dataclasses.replace(distilled, accuracy=accuracy).save(path)
     print(f"{minutes:.1f} minutes of distillation; set in {path}, preview in {path.with_suffix('.png')}")
 
@@ -189,8 +208,12 @@ def distil(config: Config, settings, train, state: Path):
     from kerasticket.runs import read_json, write_json
 
     clock = state.with_suffix(".json")
-    before = read_json(clock)["minutes"] if clock.exists() and state.with_suffix(".npz").exists() else 0.0
     started = shown = time.monotonic()
+    if hasattr(settings, "record"):
+        settings = dataclasses.replace(settings, folder=settings.folder or f"{state}_experts")
+        with Progress(total=settings.experts) as bar:
+            settings.record(train, progress=lambda count: bar.reach(count, f"expert {count}/{settings.experts}"))
+    before = read_json(clock)["minutes"] if clock.exists() and state.with_suffix(".npz").exists() else 0.0
     bar = Progress(total=settings.steps)
 
     def told(done, images, loss):
@@ -253,16 +276,17 @@ def test_recipe(config: Config):
     )
 
 
-def measure(config: Config, settings, train, test, distilled) -> dict[str, dict]:
+def measure(config: Config, settings, train, test, distilled, zca) -> dict[str, dict]:
     """Accuracy of fresh networks trained on the set, on the images it began with, and on random real images."""
     from progress import Progress
 
     import kerasticket as kt
+    from kerasticket.distillation.controls import controls
     from kerasticket.distillation.evaluation import accuracy_of, builder
 
     start = settings.start(train, config.ipc, config.seed)
     sets = {"distilled": distilled, start.method: start}
-    sets["random_real"] = kt.data.random_real(train, config.ipc, config.seed)
+    sets["random_real"] = controls(distilled, train, zca)["random_real"]
     recipe, measured, behind = test_recipe(config), {}, 0
     shown = {name: each.decoded_count * config.test_epochs * config.nets for name, each in sets.items()}
     with Progress(total=sum(shown.values())) as bar:

@@ -17,6 +17,17 @@ from kerasticket.distillation.selection import errors, herding, k_center
 SMALL = {
     "idc": {"networks": 1, "iterations": 2, "real_batch": 8, "net_images": 32, "net_batch": 16, "width": 4},
     "dm": {"iterations": 3, "real_batch": 8, "width": 4},
+    "mtt": {
+        "zca": False,
+        "iterations": 2,
+        "student_steps": 2,
+        "start_epochs": 1,
+        "experts": 1,
+        "epochs": 2,
+        "width": 4,
+        "matching": kt.data.Augmentation(colour=True),
+        "expert_augmentation": None,
+    },
     "rded": {"net_epochs": 2, "crops": 2, "width": 4},
     "selection": {"networks": 2, "net_epochs": 1, "width": 4},
 }

@@ -2,13 +2,21 @@
 
 from kerasticket.distillation.distribution import DistributionMatching
 from kerasticket.distillation.evaluation import evaluate
+from kerasticket.distillation.experts import record_experts
 from kerasticket.distillation.matcher import DISTANCES, OBJECTIVES
 from kerasticket.distillation.matching import GradientMatching, dc, dsa
 from kerasticket.distillation.patches import RealisticPatches
 from kerasticket.distillation.selection import SELECTORS, Selection
 from kerasticket.distillation.soft_labels import soft_labels, trained_teacher
+from kerasticket.distillation.trajectory import TrajectoryMatching
 
-METHODS = {"idc": GradientMatching, "dm": DistributionMatching, "rded": RealisticPatches, "selection": Selection}
+METHODS = {
+    "idc": GradientMatching,
+    "dm": DistributionMatching,
+    "mtt": TrajectoryMatching,
+    "rded": RealisticPatches,
+    "selection": Selection,
+}
 
 __all__ = [
     "DISTANCES",
@@ -19,9 +27,11 @@ __all__ = [
     "GradientMatching",
     "RealisticPatches",
     "Selection",
+    "TrajectoryMatching",
     "dc",
     "dsa",
     "evaluate",
+    "record_experts",
     "soft_labels",
     "trained_teacher",
 ]

@@ -52,7 +52,7 @@ def run(
     Args:
         method: a frozen dataclass of settings.
         start: the images before the first step.
-        stepper: does the steps; its images go into the set, cut to [0, 1].
+        stepper: does the steps; its images go into the set.
         steps: how many there are in all.
         seed: of the distillation, as it is written into the set.
         extends: the field of `method` that may grow between two calls that share a checkpoint, as the first
@@ -87,8 +87,8 @@ def run(
 
 
 def finished(method: Any, start: DistilledSet, images: np.ndarray, seed: int) -> DistilledSet:
-    """The set that a method made: its images cut to [0, 1], and what they were made with."""
-    images = np.clip(images, 0, 1).astype(np.float32, copy=False)
+    """The set that a method made: its images, cut to [0, 1] unless whitened, and what they were made with."""
+    images = images.astype(np.float32, copy=False) if start.space == "zca" else np.clip(images, 0, 1, dtype=np.float32)
     settings, seeds = dataclasses.asdict(method), {"distillation": seed}
     return dataclasses.replace(start, images=images, method=method.name, settings=settings, seeds=seeds)
 

@@ -3,13 +3,13 @@
 import keras
 
 from kerasticket import masking, optimizer_state
-from kerasticket.data import ImageSet
+from kerasticket.data import DistilledSet, ImageSet
 from kerasticket.models import MODELS
 from kerasticket.models.initializers import SeededInitializer
 from kerasticket.params import Params
 
 
-def fresh_network(model: str, width: int, images: ImageSet, seed: int) -> keras.Model:
+def fresh_network(model: str, width: int, images: ImageSet | DistilledSet, seed: int) -> keras.Model:
     """A network of `kerasticket.models.MODELS` for these images; `width` is a ConvNet's, others have their own."""
     options = {"width": width} if model == "convnet" else {}
     return MODELS[model](images.input_shape, images.num_classes, seed=seed, **options)
