@@ -180,10 +180,10 @@ def main(config: Config, settings, command: str) -> None:
     check_writable(path.parent)
     check_writable(config.state)
     keras.config.set_dtype_policy(config.precision)
-    train = kt.data.load(
+    train: Any = kt.data.load(
         config.dataset, "train", data_dir=config.data_dir, images_per_class=config.images_per_class, seed=config.seed
     )
-    test = kt.data.load(config.dataset, "test", data_dir=config.data_dir)
+    test: Any = kt.data.load(config.dataset, "test", data_dir=config.data_dir)
     test_recipe(config)  # refuses bad values before the work
     distilled, minutes = distil(config, settings, train, Path(config.state) / path.stem)
     about = {"minutes": round(minutes, 1), "cores": os.cpu_count(), "precision": config.precision}
@@ -280,7 +280,6 @@ def measure(config: Config, settings, train, test, distilled, zca) -> dict[str, 
     """Accuracy of fresh networks trained on the set, on the images it began with, and on random real images."""
     from progress import Progress
 
-    import kerasticket as kt
     from kerasticket.distillation.controls import controls
     from kerasticket.distillation.evaluation import accuracy_of, builder
 
