@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 # public name -> the module that defines it; a name that equals the module's last part is the module itself
 _PUBLIC = {
+    "analysis": "kerasticket.analysis",
     "callbacks": "kerasticket.pruning.callbacks",
     "data": "kerasticket.data",
     "distillation": "kerasticket.distillation",
@@ -32,7 +33,7 @@ _PUBLIC = {
     "sparsity": "kerasticket.masking",
     "summary": "kerasticket.masking",
 }
-_MODULES = {"callbacks", "data", "distillation", "figures", "layers", "models", "optimizers", "training"}
+_MODULES = {"analysis", "callbacks", "data", "distillation", "figures", "layers", "models", "optimizers", "training"}
 
 __all__ = sorted([*_PUBLIC, "__version__"])
 

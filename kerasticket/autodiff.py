@@ -42,8 +42,6 @@ def functional_loss(model: keras.Model, loss: Callable[[Any, Any], Any]) -> Func
     """
     if not model.built:
         raise ValueError(f"Expected a built model: call it on data first. Received: model={model.name!r}, not built")
-    # Not Loss.__call__ and ops.mean: they drop from float64 to float32 on torch.
-    per_example = loss.call if isinstance(loss, keras.losses.Loss) else loss
     # Copied through NumPy: on JAX, the next fit deletes the buffers of the variables.
     constants = [
         ops.convert_to_tensor(np.array(ops.convert_to_numpy(variable)), variable.dtype)
@@ -53,12 +51,19 @@ def functional_loss(model: keras.Model, loss: Callable[[Any, Any], Any]) -> Func
     def mean_loss(trainable_values, inputs, targets):
         values = _tensors(list(trainable_values))
         outputs, _ = model.stateless_call(values, constants, ops.convert_to_tensor(inputs), training=False)
-        if keras.backend.standardize_dtype(outputs.dtype) in ("float16", "bfloat16"):
-            outputs = ops.cast(outputs, "float32")
-        losses = per_example(ops.convert_to_tensor(targets), outputs)
-        return ops.sum(losses) / ops.cast(ops.size(losses), losses.dtype)
+        return mean_of_loss(loss, ops.convert_to_tensor(targets), outputs)
 
     return mean_loss
+
+
+def mean_of_loss(loss: Callable[[Any, Any], Any], targets, outputs):
+    """The mean of a loss over all its values, in float32 at least; the reduction of a `keras.losses.Loss` is ignored."""
+    # Not Loss.__call__ and ops.mean: they drop from float64 to float32 on torch.
+    per_example = loss.call if isinstance(loss, keras.losses.Loss) else loss
+    if keras.backend.standardize_dtype(outputs.dtype) in ("float16", "bfloat16"):
+        outputs = ops.cast(outputs, "float32")
+    losses = per_example(targets, outputs)
+    return ops.sum(losses) / ops.cast(ops.size(losses), losses.dtype)
 
 
 def value_and_gradient(function: Function, argument: int = 0) -> Function:
@@ -119,6 +124,22 @@ def hvp(function: Function) -> Function:
         return gradient(lambda inner: _dot(slope(inner, *rest), vector))(values)
 
     return product
+
+
+def check_second_derivatives(model: keras.Model) -> None:
+    """Raises ValueError if `hvp` would be wrong for a layer of the model on this backend.
+
+    On TensorFlow, Keras' GroupNormalization and LayerNormalization take the variance around a mean that is held fixed:
+    first derivatives are right, second ones are off by up to 166% (Keras 3.15).
+    """
+    wrong = _WRONG_SECOND_DERIVATIVES.get(keras.config.backend(), ())
+    found = sorted({layer.name for layer in model._flatten_layers() if isinstance(layer, wrong)})
+    if found:
+        raise ValueError(
+            f"Expected layers whose second derivatives are right. Received: '{model.name}' with {found} on "
+            f"{keras.config.backend()}, where Keras' own are not. Use kerasticket.layers.InstanceNormalization in place "
+            "of GroupNormalization(groups=-1), or another backend: KERAS_BACKEND=jax or torch."
+        )
 
 
 def jit(function: Function) -> Function:
@@ -195,4 +216,5 @@ _VALUE_AND_GRADIENT = {
     "jax": _jax_value_and_gradient,
     "torch": _torch_value_and_gradient,
 }
+_WRONG_SECOND_DERIVATIVES = {"tensorflow": (keras.layers.GroupNormalization, keras.layers.LayerNormalization)}
 _JIT = {"tensorflow": _tensorflow_jit, "jax": _jax_jit, "torch": lambda function: function}

@@ -14,6 +14,8 @@ STYLES = {
     "random": {"color": "#7F7F7F", "marker": "^", "label": "random mask"},
 }
 
+DASHES = ("-", "--", ":", "-.")  # of the rounds of one kind
+
 
 def mean_and_std(values: Iterable[float]) -> tuple[float, float]:
     """Mean and sample standard deviation (n - 1); the latter is NaN for one value."""
@@ -133,3 +135,236 @@ def growth_slope(x: np.ndarray, y: np.ndarray) -> float:
     2.0
     """
     return float(np.polyfit(np.log(x), np.log(y), 1)[0])
+
+
+# For what has no style of its own: the rest of Okabe & Ito's palette.
+OTHERS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = ("o", "s", "^", "D", "v")
+
+
+def layer_sparsity(rows: list[dict], title: str = "") -> Figure:
+    """Sparsity of each layer under each kind of mask, beside ERK and uniform sparsity at the same total.
+
+    Args:
+        rows: one dict per seed, round, kind and layer: `sparsity`, `erk_density`, `uniform_density` in [0, 1].
+        title: printed above.
+
+    Returns:
+        A figure with a panel per round; error bars are one sample standard deviation over seeds.
+    """
+    rounds, layers = _distinct(rows, "round"), _distinct(rows, "layer")
+    styles = _styles(_distinct(rows, "kind"))
+    with _plain_axes():
+        figure, panels = _panels(rounds, len(layers), rows=1, title=title, names=max(map(len, layers)))
+        for axes, index in zip(panels[0], rounds, strict=True):
+            of_round = _where(rows, round=index)
+            for name, line in (("ERK", "--"), ("uniform", ":")):
+                densities, _ = _by_layer(of_round, layers, f"{name.lower()}_density")
+                axes.plot(100 * (1 - densities), line, color="black", linewidth=1.5, label=name, zorder=3)
+            for kind in _distinct(of_round, "kind"):
+                mean, std = _by_layer(_where(of_round, kind=kind), layers, "sparsity")
+                axes.errorbar(range(len(layers)), 100 * mean, 100 * std, capsize=3, markersize=5, **styles[kind])
+            _name_layers(axes, layers)
+        panels[0, 0].set_ylabel("pruned weights of the layer (%)")
+        _legend_below(figure, panels[0, 0])
+    return figure
+
+
+def mask_independence(rows: list[dict], title: str = "") -> Figure:
+    """Overlap of two masks in each layer beside that of independent ones, and their correlation phi.
+
+    Args:
+        rows: one dict per seed, round, pair (`a`, `b`) and layer: `iou`, `expected_iou`, `phi` and `phi_std`.
+        title: printed above.
+
+    Returns:
+        A figure with two panels per round: IoU (markers) beside that of chance (dashes); phi, beside a grey band that
+        holds 95% of independent masks of one seed. Error bars are one sample standard deviation over seeds.
+    """
+    rows = [row | {"pair": f"{row['a']}, {row['b']}"} for row in rows]
+    rounds, layers = _distinct(rows, "round"), _distinct(rows, "layer")
+    styles = _styles(_distinct(rows, "pair"))
+    with _plain_axes():
+        figure, panels = _panels(rounds, len(layers), rows=2, title=title, names=max(map(len, layers)))
+        for (upper, lower), index in zip(panels.T, rounds, strict=True):
+            of_round = _where(rows, round=index)
+            _draw_overlap(upper, lower, of_round, layers, styles)
+            with_phi = [row for row in of_round if np.isfinite(row["phi_std"])]
+            band = 1.96 * np.nan_to_num(_by_layer(with_phi, layers, "phi_std")[0])
+            lower.use_sticky_edges = False  # else the axis ends where a bar does
+            lower.bar(range(len(layers)), 2 * band, 0.8, -band, color="black", alpha=0.15, linewidth=0)
+            lower.axhline(0, color="black", linewidth=0.8)
+            _name_layers(lower, layers)
+        panels[0, 0].scatter([], [], s=90, marker="_", color="black", label="independent masks")
+        panels[0, 0].set_ylabel("IoU of the kept weights")
+        panels[1, 0].set_ylabel("phi (correlation of masks)")
+        _legend_below(figure, panels[0, 0])
+    return figure
+
+
+def _draw_overlap(upper, lower, rows: list[dict], layers: list[str], styles: dict[str, dict]) -> None:
+    for offset, (pair, style) in zip(np.linspace(-0.4, 0.4, len(styles) + 2)[1:-1], styles.items(), strict=True):
+        of_pair, x = _where(rows, pair=pair), np.arange(len(layers)) + offset
+        for axes, value in ((upper, "iou"), (lower, "phi")):
+            mean, std = _by_layer(of_pair, layers, value)
+            axes.errorbar(x, mean, std, capsize=2, markersize=4, linestyle="", **style)
+        upper.scatter(x, _by_layer(of_pair, layers, "expected_iou")[0], s=90, marker="_", color=style["color"])
+
+
+def pruned_magnitudes(rows: list[dict], title: str = "") -> Figure:
+    """How large pruned weights were at initialisation: their histogram, and the share pruned at each magnitude.
+
+    Args:
+        rows: one dict per seed, round, kind and bin: `low`, `high` and the counts `pruned`, `total`.
+        title: printed above.
+
+    Returns:
+        A figure with two panels per round, one line per kind and seed; grey is the histogram of all weights, and
+        shares of fewer than 20 weights are left out.
+    """
+    rounds, styles = _distinct(rows, "round"), _styles(_distinct(rows, "kind"))
+    with _plain_axes():
+        figure, panels = _panels(rounds, 7, rows=2, title=title)
+        for (upper, lower), index in zip(panels.T, rounds, strict=True):
+            of_round = _where(rows, round=index)
+            named: set[str] = set()
+            for seed, kind in dict.fromkeys((row["seed"], row["kind"]) for row in of_round):
+                style = styles[kind] | ({"label": "_again"} if kind in named else {})
+                _draw_pruned(upper, lower, _where(of_round, seed=seed, kind=kind), style, first=not named)
+                named.add(kind)
+            lower.set_xlabel("|w| at initialisation / std of its layer")
+        panels[0, 0].set_ylabel("density of pruned weights")
+        panels[1, 0].set_ylabel("share that is pruned (%)")
+        _legend_below(figure, panels[0, 0])
+    return figure
+
+
+def _draw_pruned(upper, lower, rows: list[dict], style: dict, *, first: bool) -> None:
+    edges = np.array([row["low"] for row in rows] + [rows[-1]["high"]])
+    pruned, total = (np.array([row[key] for row in rows], float) for key in ("pruned", "total"))
+    if first:
+        all_weights = total / (total.sum() * np.diff(edges))
+        upper.stairs(all_weights, edges, fill=True, color="black", alpha=0.1, label="all weights")
+    histogram = pruned / (max(pruned.sum(), 1) * np.diff(edges))
+    upper.stairs(histogram, edges, color=style["color"], label=style["label"], linewidth=1.5)
+    share = np.divide(100 * pruned, total, out=np.full(len(total), np.nan), where=total >= 20)
+    lower.plot((edges[1:] + edges[:-1]) / 2, share, markersize=3, linewidth=1, **style)
+
+
+def _plain_axes():
+    return matplotlib.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
+
+
+def _panels(rounds: list, places: int, *, rows: int, title: str, names: int = 0) -> tuple[Figure, np.ndarray]:
+    """A figure of `rows` panels per round, with room for `places` along the x axis and upright names below it."""
+    width, height = max(3.2, 0.45 * places), 0.9 + 2.5 * rows + 0.07 * names
+    figure = Figure(figsize=(0.8 + width * len(rounds), height), layout="constrained")
+    panels = figure.subplots(rows, len(rounds), squeeze=False, sharex="col", sharey="row")
+    for axes, index in zip(panels[0], rounds, strict=True):
+        axes.set_title(f"round {index}" if index != "" else "", fontsize=10)
+    for axes in panels.ravel():
+        axes.grid(axis="y", alpha=0.25)
+    figure.suptitle(title, fontsize=11)
+    return figure, panels
+
+
+def _distinct(rows: list[dict], key: str) -> list:
+    return list(dict.fromkeys(row[key] for row in rows))
+
+
+def _where(rows: list[dict], **values) -> list[dict]:
+    return [row for row in rows if all(row[key] == value for key, value in values.items())]
+
+
+def _by_layer(rows: list[dict], layers: list[str], key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over the seeds, layer by layer, and sample standard deviation, 0 for one seed; NaN where there is none."""
+    groups = [[row[key] for row in _where(rows, layer=layer)] or [np.nan] for layer in layers]
+    means, stds = zip(*map(mean_and_std, groups), strict=True)
+    return np.array(means), np.nan_to_num(stds)
+
+
+def _name_layers(axes, layers: list[str]) -> None:
+    axes.set_xticks(range(len(layers)), [layer.removesuffix("/kernel") for layer in layers], rotation=90, fontsize=8)
+
+
+def _styles(names: list[str]) -> dict[str, dict]:
+    """The style of each name; those without one share the rest of the palette."""
+    unknown = [name for name in names if name not in STYLES]
+    given = {
+        name: {"color": OTHERS[i % len(OTHERS)], "marker": MARKERS[i % len(MARKERS)], "label": name}
+        for i, name in enumerate(unknown)
+    }
+    return {name: STYLES.get(name) or given[name] for name in names}
+
+
+def _legend_below(figure: Figure, axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+
+
+def linear_paths(rows: list[dict], title: str = "") -> Figure:
+    """Loss between trainings that differ in data order, as Figures 3 and 4 of McDermott & Parhi (arXiv 2503.17905).
+
+    Args:
+        rows: one dict per point: `kind`, `round`, `sparsity`, `alpha`, `loss`; several lines of one kind and round
+            are averaged. The network at the start (kind "dense" or "start") is drawn as the first of every kind.
+        title: what was measured, printed above.
+
+    Returns:
+        A figure: for each kind its lines, stacked over the rounds of pruning, then all kinds in one panel with a
+        band of one sample standard deviation.
+    """
+    kinds = [kind for kind in ("synthetic", "imp", "random") if any(row["kind"] == kind for row in rows)]
+    origin = [row for row in rows if row["kind"] in ("dense", "start")]
+    with _plain_axes():
+        figure = Figure(figsize=(3.2 * len(kinds) + 5, 3.7))
+        grid = figure.add_gridspec(
+            1, len(kinds) + 1, width_ratios=[1] * len(kinds) + [1.2], left=0.01, right=0.86, bottom=0.14, top=0.84
+        )
+        losses = [row["loss"] for row in rows]
+        for position, kind in enumerate(kinds):
+            axes = figure.add_subplot(grid[position], projection="3d")
+            _draw_stack(axes, origin + _where(rows, kind=kind), kind)
+            axes.set_zlim(min(losses) * 0.98, max(losses) * 1.02 + 1e-6)
+        axes = figure.add_subplot(grid[len(kinds)])
+        for kind in ("dense", "start", *kinds):
+            _draw_lines(axes, _where(rows, kind=kind), kind)
+        axes.set_title("mean over inits and pairs, band of one std", fontsize=10)
+        axes.set_xlabel("alpha")
+        axes.grid(axis="y", alpha=0.25)
+        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1.02))
+        figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def _draw_stack(axes, rows: list[dict], kind: str) -> None:
+    """Lines of one kind, one behind the other in the order of pruning; the first is the network at the start."""
+    for index in sorted(_distinct(rows, "round")):
+        alphas, means, _ = _line(_where(rows, round=index))
+        color = STYLES["dense" if index == min(_distinct(rows, "round")) else kind]["color"]
+        axes.plot(alphas, np.full(len(alphas), index), means, color=color, linewidth=1.8)
+    axes.set_xlabel("alpha", labelpad=-4)
+    axes.set_ylabel("round", labelpad=-4)
+    axes.tick_params(labelsize=8, pad=-2)
+    axes.set_yticks(sorted(_distinct(rows, "round")))
+    axes.set_title(STYLES[kind]["label"], fontsize=10)
+    axes.view_init(elev=22, azim=-60)
+
+
+def _draw_lines(axes, rows: list[dict], kind: str) -> None:
+    for index, dashes in zip(sorted(_distinct(rows, "round")), DASHES * len(rows), strict=False):
+        alphas, means, stds = _line(_where(rows, round=index))
+        style = STYLES.get(kind, STYLES["dense"])
+        sparsity = _where(rows, round=index)[0]["sparsity"]
+        label = kind if kind in ("dense", "start") else f"{kind}, {sparsity:.0%}"
+        axes.plot(alphas, means, color=style["color"], linestyle=dashes, linewidth=1.6, label=label)
+        axes.fill_between(alphas, means - stds, means + stds, color=style["color"], alpha=0.12, linewidth=0)
+
+
+def _line(rows: list[dict]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Alphas, mean loss and its sample standard deviation, 0 for one line."""
+    alphas = sorted(_distinct(rows, "alpha"))
+    means, stds = zip(
+        *(mean_and_std(row["loss"] for row in _where(rows, alpha=alpha)) for alpha in alphas), strict=True
+    )
+    return np.array(alphas), np.array(means), np.nan_to_num(stds)

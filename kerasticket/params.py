@@ -1,5 +1,7 @@
 """Arithmetic on `Params`: the weights of a network as a dict of NumPy arrays keyed by canonical path."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 Params = dict[str, np.ndarray]
@@ -45,3 +47,52 @@ def _few(paths: list[str], most: int = 4) -> str:
         return "none"
     listed = ", ".join(f"'{path}'" for path in paths[:most])
     return listed + (f" and {len(paths) - most} more" if len(paths) > most else "")
+
+
+def combine(nets: Sequence[Params], coefficients: Sequence[float]) -> Params:
+    """The sum of coefficient times net, path by path, in the dtype of each array; whole numbers are the first net's.
+
+    >>> combine([{"w": np.ones(2)}, {"w": np.arange(2.0)}], [1, 2])["w"]
+    array([1., 3.])
+    """
+    return {path: _combined([net[path] for net in nets], coefficients) for path in nets[0]}
+
+
+def interpolate(a: Params, b: Params, alpha: float) -> Params:
+    """(1 - alpha) a + alpha b; 0 gives `a` and 1 gives `b`, both to the bit.
+
+    >>> interpolate({"w": np.zeros(2)}, {"w": np.ones(2)}, 0.25)["w"]
+    array([0.25, 0.25])
+    """
+    if alpha in (0, 1):
+        return dict(b if alpha else a)
+    return combine([a, b], [1 - alpha, alpha])
+
+
+def dot(a: Params, b: Params) -> float:
+    """Inner product over all floating arrays of `a`, summed in double precision.
+
+    >>> dot({"w": np.ones(3)}, {"w": np.arange(3.0)})
+    3.0
+    """
+    return float(sum(np.vdot(x.astype(float), b[path].astype(float)) for path, x in a.items() if _is_float(x)))
+
+
+def norm(a: Params) -> float:
+    """Euclidean length over all floating arrays.
+
+    >>> norm({"w": np.array([3.0, 4.0])})
+    5.0
+    """
+    return dot(a, a) ** 0.5
+
+
+def _combined(arrays: list[np.ndarray], coefficients: Sequence[float]) -> np.ndarray:
+    if not _is_float(arrays[0]):
+        return arrays[0]
+    terms = [array * array.dtype.type(c) for array, c in zip(arrays, coefficients, strict=True)]
+    return sum(terms[1:], terms[0])
+
+
+def _is_float(array: np.ndarray) -> bool:
+    return array.dtype.kind not in "biu"  # NumPy does not count bfloat16 among its floating types

@@ -45,14 +45,7 @@ class Experiment:
     def open(cls, config: Config) -> "Experiment":
         _check(config)
         keras.config.set_dtype_policy(config.precision)
-        train = _load(config, "train", config.images_per_class)
-        test = _load(config, "test", None)
-        distilled = _load_distilled(config)
-        if distilled:
-            # Whatever kinds there are: with others added later, all results of a run are of one space.
-            train, test = _in_the_space_of(distilled, config, train, test)
-            if "synthetic" in config.kinds:
-                distilled.check_matches(train)
+        train, test, distilled = load_data(config)
         start = Ticket.load(config.start) if config.start else None
         experiment = cls(config, kt.Run(Path(config.out)), train, test, distilled, start, Progress())
         experiment.check()
@@ -335,6 +328,21 @@ class Experiment:
                 if not found_on_the_way and not self.run.result(seed, kind, index, data_order).exists():
                     work += self._cost("imp")
         return work
+
+
+def load_data(config: Config) -> tuple[Images, Images, kt.data.DistilledSet | None]:
+    """Real training and test images, in the space of the distilled set, and that set.
+
+    Whatever kinds there are: with others added later, all results of a run are of one space.
+    """
+    train = _load(config, "train", config.images_per_class)
+    test = _load(config, "test", None)
+    distilled = _load_distilled(config)
+    if distilled:
+        train, test = _in_the_space_of(distilled, config, train, test)
+        if "synthetic" in config.kinds:
+            distilled.check_matches(train)
+    return train, test, distilled
 
 
 def _load(config: Config, split: str, images_per_class: int | None) -> Images:

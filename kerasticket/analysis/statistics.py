@@ -1,0 +1,56 @@
+"""Moving statistics of batch normalisation, computed anew for weights that no training has visited."""
+
+import keras
+import numpy as np
+
+from kerasticket.analysis.objective import Objective
+from kerasticket.params import Params
+from kerasticket.variables import SEED_STATE, named_variables
+
+
+def has_statistics(model: keras.Model) -> bool:
+    """Whether the model has batch normalisation, whose moving statistics are no function of its weights."""
+    return any(isinstance(layer, keras.layers.BatchNormalization) for layer in model._flatten_layers())
+
+
+def reestimated(objective: Objective, params: Params) -> Params:
+    """Params whose moving means and variances are those of the objective's data under these weights.
+
+    One pass in training mode: each layer normalises a batch with that batch's own statistics, and the moments of
+    all batches are pooled. The first layer's are then exact; deeper ones depend on the batch size, as they do in
+    training. Frozen layers, and networks without such layers, keep what they have.
+
+    Raises:
+        ValueError: the model has layers that draw random numbers, which they would do in training mode.
+    """
+    model = objective.model
+    layers = _learning_layers(model)
+    if not layers:
+        return params
+    random = [path for path in params if path.endswith(SEED_STATE)]
+    if random:
+        raise ValueError(
+            "Expected a model without random layers, as statistics are re-estimated in training mode. "
+            f"Received: '{model.name}' with {random}. Pass statistics='interpolate'."
+        )
+    # From zero, one step of an average with momentum m is (1 - m) times the statistics of the batch.
+    start = params | {path: np.zeros_like(params[path]) for mean, variance, _ in layers for path in (mean, variance)}
+    counts, states = zip(*objective.training_states(start), strict=True)
+    pooled = dict(params)
+    for mean, variance, momentum in layers:
+        means, variances = (np.stack([state[path] for state in states]) / (1 - momentum) for path in (mean, variance))
+        average = np.average(means, 0, counts)
+        spread = np.average(variances + (means - average) ** 2, 0, counts)
+        pooled[mean], pooled[variance] = average.astype(means.dtype), spread.astype(variances.dtype)
+    return pooled
+
+
+def _learning_layers(model: keras.Model) -> list[tuple[str, str, float]]:
+    """(path of the moving mean, of the moving variance, momentum) of each layer that updates them in training."""
+    paths = {id(variable): path for path, variable in named_variables(model).items()}
+    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+    return [
+        (paths[id(layer.moving_mean)], paths[id(layer.moving_variance)], layer.momentum)
+        for layer in layers
+        if layer.trainable and layer.momentum < 1
+    ]

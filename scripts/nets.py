@@ -1,0 +1,124 @@
+"""A run of `distilled_pruning.py` seen from behind: the networks that it has trained, and its data."""
+
+import dataclasses
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+from experiment import load_data
+from presets import Config
+
+import kerasticket as kt
+from kerasticket.data.images import choose_per_class
+from kerasticket.params import Params
+from kerasticket.runs import read_json
+
+
+class Subnetwork(NamedTuple):
+    """What the trainings of one ticket have in common; sorts by kind, then round."""
+
+    kind: str
+    round: int
+    init_seed: int
+    sparsity: float
+
+    def __str__(self) -> str:
+        return f"{self.kind}, round {self.round} ({self.sparsity:.1%}), init seed {self.init_seed}"
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedRun:
+    """The tickets and the trained networks of a run folder.
+
+    Attributes:
+        run: the folder.
+        config: that it was made with.
+    """
+
+    run: kt.Run
+    config: Config
+
+    @classmethod
+    def open(cls, folder: str) -> "TrainedRun":
+        """Reads the configuration of a run.
+
+        Raises:
+            ValueError: the folder is no run of `distilled_pruning.py`, or it has not kept trained networks.
+        """
+        path = Path(folder) / "config.json"
+        stored = read_json(path) if path.exists() else {}
+        fields = {field.name for field in dataclasses.fields(Config)}
+        if not fields <= stored.keys():
+            raise ValueError(f"Expected the folder of a run of distilled_pruning.py. Received: '{folder}'.")
+        values = {name: tuple(v) if isinstance(v := stored[name], list) else v for name in fields}
+        opened = cls(kt.Run(Path(folder)), Config(**values))
+        if not opened.trainings:
+            raise ValueError(
+                f"Expected trained networks in '{folder}'. Received: none. Make them with distilled_pruning.py "
+                f"--out {folder} and the flags of that run, without --no-keep-trained."
+            )
+        return opened
+
+    @cached_property
+    def trainings(self) -> dict[Subnetwork, dict[int, dict]]:
+        """The results of all kept trainings: by subnetwork, then by data order."""
+        found: dict[Subnetwork, dict[int, dict]] = {}
+        for row in self.run.results():
+            of = Subnetwork(row["kind"], row["round"], row["init_seed"], row["sparsity"])
+            if self._file(of, row["data_order"]).exists():
+                found.setdefault(of, {})[row["data_order"]] = row
+        return dict(sorted(found.items()))
+
+    def chosen(self, kinds: tuple[str, ...], rounds: tuple[int, ...], seeds: tuple[int, ...]) -> list[Subnetwork]:
+        """The subnetworks of these kinds, rounds and initialisation seeds; none named: all of them.
+
+        The network that everything starts from is always among those of the seeds.
+
+        Raises:
+            ValueError: a kind, round or seed that the run has not trained.
+        """
+        every = list(self.trainings)
+        for name, wanted, known in (
+            ("kinds", kinds, {of.kind for of in every}),
+            ("rounds", rounds, {of.round for of in every}),
+            ("init-seeds", seeds, {of.init_seed for of in every}),
+        ):
+            if not set(wanted) <= known:
+                raise ValueError(f"Expected --{name} among {sorted(known)}, which are trained. Received: {wanted}.")
+        return [
+            of
+            for of in every
+            if (not seeds or of.init_seed in seeds)
+            and (of.kind in ("dense", "start") or not kinds or of.kind in kinds)
+            and (of.kind in ("dense", "start") or not rounds or of.round in rounds)
+        ]
+
+    def params(self, of: Subnetwork, data_order: int) -> Params:
+        """What became of a ticket."""
+        return kt.get_params(keras.saving.load_model(self._file(of, data_order), compile=False))
+
+    def ticket(self, of: Subnetwork) -> kt.Ticket:
+        return kt.Ticket.load(self.run.ticket(of.init_seed, of.kind, of.round))
+
+    def model(self, of: Subnetwork) -> keras.Model:
+        """The masked network at its rewind point, compiled for evaluation."""
+        model = self.ticket(of).model()
+        model.compile(loss=keras.losses.CategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+        return model
+
+    def images(self, split: str, images_per_class: int | None = None) -> Any:
+        """Images of the split "train" or "test" as the run takes them, or fewer of each class."""
+        images = self._data[split]
+        if images_per_class is None:
+            return images
+        chosen = choose_per_class(images.labels, images.class_names, images_per_class, seed=0)
+        return dataclasses.replace(images, images=images.images[chosen], labels=images.labels[chosen])
+
+    @cached_property
+    def _data(self) -> dict[str, Any]:
+        train, test, _ = load_data(self.config)
+        return {"train": train, "test": test}
+
+    def _file(self, of: Subnetwork, data_order: int) -> Path:
+        return self.run.order(of.init_seed, of.kind, of.round, data_order) / "trained.keras"
