@@ -14,6 +14,8 @@ STYLES = {
     "random": {"color": "#7F7F7F", "marker": "^", "label": "random mask"},
 }
 
+KINDS = ("dense", "start", "synthetic", "imp", "random")  # in the order of legends and tables
+RATIOS = ("barrier_ratio", "accuracy_ratio", "compression")
 DASHES = ("-", "--", ":", "-.")  # of the rounds of one kind
 
 
@@ -368,3 +370,60 @@ def _line(rows: list[dict]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         *(mean_and_std(row["loss"] for row in _where(rows, alpha=alpha)) for alpha in alphas), strict=True
     )
     return np.array(alphas), np.array(means), np.nan_to_num(stds)
+
+
+def diagonals(groups: list[tuple[str, int, np.ndarray]], title: str = "") -> Figure:
+    """How many entries of Hessian diagonals exceed a size: one line per kind and round, both axes logarithmic.
+
+    Args:
+        groups: (kind, round, entries) of each network; those of one kind and round are pooled.
+        title: what was measured, printed above.
+    """
+    keys = sorted({(kind, index) for kind, index, _ in groups}, key=lambda key: (KINDS.index(key[0]), key[1]))
+    with _plain_axes():
+        figure = Figure(figsize=(6.4, 4), layout="constrained")
+        axes = figure.subplots()
+        for kind, index in keys:
+            entries = np.concatenate([values for *key, values in groups if tuple(key) == (kind, index)])
+            sizes = np.sort(np.abs(entries))[::-1]
+            rounds = sorted(other for name, other in keys if name == kind)
+            style = {
+                "color": STYLES.get(kind, STYLES["dense"])["color"],
+                "linestyle": DASHES[rounds.index(index) % len(DASHES)],
+            }
+            label = kind if kind in ("dense", "start") else f"{kind}, round {index}"
+            axes.loglog(sizes, (np.arange(sizes.size) + 1) / sizes.size, label=label, **style)
+        axes.set_xlabel("|h|")
+        axes.set_ylabel("share of surviving entries at least as large")
+        axes.grid(alpha=0.25)
+        axes.legend(frameon=False, fontsize=8)
+        axes.set_title(title, fontsize=11)
+    return figure
+
+
+def stability_ratios(rows: list[dict]) -> Figure:
+    """Synthetic over IMP tickets, in accuracy against barrier, as Figure 6 of McDermott & Parhi (arXiv 2503.17905).
+
+    Args:
+        rows: one dict per run and round: `run`, `round`, `sparsity`, `accuracy_ratio`, `barrier_ratio` and
+            `compression` (real over distilled images), which is the size of the marker. Rounds of a run are joined.
+    """
+    with _plain_axes():
+        figure = Figure(figsize=(5.6, 4.2), layout="constrained")
+        axes = figure.subplots()
+        axes.scatter([1], [1], marker="*", s=160, color=STYLES["imp"]["color"], label="IMP", zorder=3)
+        for position, run in enumerate(_distinct(rows, "run")):
+            points = _where(rows, run=run)
+            x, y, sizes = (np.array([row[key] for row in points]) for key in RATIOS)
+            color = OTHERS[position % len(OTHERS)]
+            axes.plot(x, y, linestyle=":", color=color, linewidth=1)
+            axes.scatter(x, y, s=30 * np.sqrt(sizes), color=color, alpha=0.7, label=run)
+            for row in points:
+                at = row["barrier_ratio"], row["accuracy_ratio"]
+                axes.annotate(f"{row['sparsity']:.0%}", at, textcoords="offset points", xytext=(6, 4), fontsize=8)
+        axes.axhline(1, color="black", linewidth=0.6)
+        axes.axvline(1, color="black", linewidth=0.6)
+        axes.set_xlabel("barrier, synthetic / IMP")
+        axes.set_ylabel("test accuracy, synthetic / IMP")
+        axes.legend(frameon=False, fontsize=8, title="marker: real / distilled images", title_fontsize=8)
+    return figure

@@ -4,6 +4,9 @@ True is kept, False is pruned; a kernel whose path is absent is not prunable. "P
 the dict (the order of the layers in the model), then row-major order inside one array.
 """
 
+import math
+from collections.abc import Mapping
+
 import numpy as np
 
 Mask = dict[str, np.ndarray]
@@ -32,6 +35,18 @@ def sparsity(mask: Mask) -> float:
 def is_nested(inner: Mask, outer: Mask) -> bool:
     """True if everything that `inner` keeps is kept by `outer` too."""
     return inner.keys() == outer.keys() and all(not np.any(inner[path] & ~outer[path]) for path in inner)
+
+
+def zeroed(params: dict[str, np.ndarray], mask: Mask) -> dict[str, np.ndarray]:
+    """The weights with those that the mask prunes at exactly zero; arrays without a mask are handed on as they are.
+
+    >>> zeroed({"k": np.array([1.0, 2.0]), "bias": np.ones(1)}, {"k": np.array([True, False])})
+    {'k': array([1., 0.]), 'bias': array([1.])}
+    """
+    return {
+        path: np.where(mask[path], array, array.dtype.type(0)) if path in mask else array
+        for path, array in params.items()
+    }
 
 
 def number_to_prune(remaining: int, fraction: float) -> int:
@@ -99,3 +114,67 @@ def check_scores(scores: Scores, mask: Mask) -> None:
             raise ValueError(f"Scores at '{path}' have shape {scores[path].shape}, the mask {array.shape}.")
         if np.isnan(scores[path][array]).any():
             raise ValueError(f"Scores at '{path}' contain NaN: weights that cannot be ranked cannot be pruned.")
+
+
+def erdos_renyi_kernel(shapes: Mapping[str, tuple[int, ...]], density: float) -> dict[str, float]:
+    """Density of each kernel by the Erdos-Renyi-Kernel rule: proportional to (sum of its sides) / (product of them).
+
+    After Evci et al. 2020 (arXiv 1911.11134, section 3); all sides of a kernel count, those of its window too. A kernel
+    that would exceed 1 is kept whole, and the others share what is left. Exact up to rounding: the densities, weighted
+    by size, add up to `density` of all weights. The published code rounds the kept weights of each kernel down first.
+
+    Args:
+        shapes: shape of each kernel by path, e.g. `{path: array.shape for path, array in mask.items()}`.
+        density: share of all weights that is kept, in [0, 1].
+
+    Raises:
+        ValueError: no kernel, a shape without weights, or a density outside [0, 1].
+
+    >>> densities = erdos_renyi_kernel({"wide/kernel": (10, 10), "narrow/kernel": (10, 1)}, 0.2)
+    >>> {path: round(value, 4) for path, value in densities.items()}  # 100 x .1419 + 10 x .7806 = 22 of 110
+    {'wide/kernel': 0.1419, 'narrow/kernel': 0.7806}
+    """
+    without = [path for path, shape in shapes.items() if not shape or min(shape) < 1]
+    if not shapes or without:
+        raise ValueError(
+            f"Expected shapes of at least one kernel, all sides 1 or more. Received: shapes={dict(shapes)}"
+        )
+    if not 0 <= density <= 1:
+        raise ValueError(f"Expected a density in [0, 1]. Received: density={density}")
+    sizes = {path: math.prod(shape) for path, shape in shapes.items()}
+    budget = density * sum(sizes.values())
+    whole: set[str] = set()
+    while True:
+        shared = [path for path in shapes if path not in whole]
+        left = budget - sum(sizes[path] for path in whole)
+        factor = left / sum(sum(shapes[path]) for path in shared) if shared else 0.0
+        densities = {path: 1.0 if path in whole else factor * sum(shapes[path]) / sizes[path] for path in shapes}
+        above = {path for path in shared if densities[path] > 1}
+        if not above:
+            return densities
+        whole |= above
+
+
+def check_masks(**named: Mask) -> None:
+    """Raises ValueError unless all are boolean masks of one model; the keywords name them in the message."""
+    for name, mask in named.items():
+        odd = {path: str(array.dtype) for path, array in mask.items() if array.dtype != bool}
+        if odd or not mask:
+            raise ValueError(f"Expected `{name}` as boolean arrays by path, at least one. Received: {odd or 'none'}.")
+    (first, reference), *others = named.items()
+    for name, mask in others:
+        check_alike(reference, mask, (first, name))
+
+
+def check_alike(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray], names: tuple[str, str]) -> None:
+    """Raises ValueError at the first way in which the paths or shapes of two dicts of arrays differ."""
+    only = {name: sorted(x.keys() - y.keys()) for name, x, y in ((names[0], a, b), (names[1], b, a))}
+    if any(only.values()):
+        lacking = "; ".join(f"only in `{name}`: {paths}" for name, paths in only.items() if paths)
+        raise ValueError(f"Expected `{names[0]}` and `{names[1]}` of one model. Received: {lacking}.")
+    for path in a:
+        if a[path].shape != b[path].shape:
+            raise ValueError(
+                f"Expected `{names[0]}` and `{names[1]}` of one model. "
+                f"Received: shapes {a[path].shape} and {b[path].shape} at '{path}'."
+            )

@@ -128,6 +128,12 @@ class Run:
     def ticket(self, seed: int, kind: str, index: int) -> Path:
         return self.round(seed, kind, index) / "ticket.keras"
 
+    def tickets(self) -> list[tuple[int, str, int]]:
+        """(initialisation seed, kind, round) of every ticket, in increasing order."""
+        folders = [path.parent for path in self.folder.glob("seed_*/*/round_*/ticket.keras")]
+        split = [(folder.parts[-3], folder.parts[-2], folder.name) for folder in folders]
+        return sorted((int(seed[5:]), kind, int(name[6:])) for seed, kind, name in split)
+
     def record(self, seed: int, kind: str, index: int) -> Path:
         return self.round(seed, kind, index) / "round.json"
 

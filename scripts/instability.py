@@ -44,11 +44,11 @@ class Config:
 
 def main(config: Config) -> None:
     import_keras()
-    from nets import TrainedRun
     from progress import Progress
     from report import write_csv
     from rows import read_rows
     from stability_report import write_report
+    from trained_run import TrainedRun
 
     started = time.perf_counter()
     run = TrainedRun.open(config.run)

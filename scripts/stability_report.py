@@ -14,7 +14,6 @@ from kerasticket.records import STABLE_BELOW, Curve
 from kerasticket.runs import atomic
 
 PROPERTIES = ("midpoint_barrier", "barrier", "chord_barrier", "error_barrier")
-ORDER = ("dense", "start", "synthetic", "imp", "random")
 
 
 def write_report(rows: list[dict[str, Any]], out: Path, title: str) -> None:
@@ -36,7 +35,7 @@ def barriers(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for seed, key, curve in _curves(rows, keys):
         groups.setdefault(key, []).append((seed, curve))
     found = []
-    for key in sorted(groups, key=lambda key: (ORDER.index(key[0]), *key[1:])):
+    for key in sorted(groups, key=lambda key: (figures.KINDS.index(key[0]), *key[1:])):
         seeds, curves = zip(*groups[key], strict=True)
         row = dict(zip(keys, key, strict=True)) | {"inits": len(set(seeds)), "pairs": len(curves)}
         for name in PROPERTIES:

@@ -89,3 +89,87 @@ def test_pruned_scores_are_ignored_even_if_nan():
 def test_bad_scores_are_refused(scores, keep, message):
     with pytest.raises(ValueError, match=message):
         masks.keep_top(scores, {"a": np.ones(2, bool)}, keep)
+
+
+def test_erdos_renyi_kernel_by_hand():
+    """Factors of size: 22 = e (20 + 11), so the 100 weights keep 20 e and the 10 keep 11 e."""
+    densities = masks.erdos_renyi_kernel({"a": (10, 10), "b": (10, 1)}, 0.2)
+    assert densities == pytest.approx({"a": 20 / 100 * 22 / 31, "b": 11 / 10 * 22 / 31})
+
+
+def test_all_sides_of_a_kernel_count():
+    """3 + 3 + 2 + 4 = 12 of 72, and 1 + 1 + 2 + 4 = 8 of 8: the 3x3 window makes its kernel sparser."""
+    densities = masks.erdos_renyi_kernel({"three": (3, 3, 2, 4), "one": (1, 1, 2, 4)}, 0.2)
+    assert densities == pytest.approx({"three": 12 / 72 * 16 / 20, "one": 8 / 8 * 16 / 20})
+
+
+def test_a_layer_that_would_exceed_one_is_kept_whole_and_the_others_share_the_rest():
+    """At half of 110, 11 e = 19.5 of 10 weights: they are kept, and 45 are left for the 100."""
+    assert masks.erdos_renyi_kernel({"a": (10, 10), "b": (10, 1)}, 0.5) == pytest.approx({"a": 0.45, "b": 1})
+
+
+def test_a_second_layer_may_exceed_one_once_the_first_is_whole():
+    """Sides 3 + 5 + 20, budget 32.4 of 108: 3.5 of 2, but 5.8 of 6. With 2 kept, 30.4 / 5 = 6.1 of 6; 24.4 stay."""
+    shapes = {"first": (1, 2), "second": (2, 3), "wide": (10, 10)}
+    assert masks.erdos_renyi_kernel(shapes, 0.3) == pytest.approx({"first": 1, "second": 1, "wide": 0.244})
+
+
+def by_water_level(shapes: dict, density: float) -> dict:
+    """The same allocation another way: the level at which min(1, level x factor) keeps the budget, by bisection."""
+    sizes = {path: np.prod(shape) for path, shape in shapes.items()}
+    factors = {path: sum(shape) / sizes[path] for path, shape in shapes.items()}
+    low, high = 0.0, 1 / min(factors.values())
+    for _ in range(200):
+        level = (low + high) / 2
+        kept = sum(min(1, level * factors[path]) * sizes[path] for path in shapes)
+        low, high = (level, high) if kept < density * sum(sizes.values()) else (low, level)
+    return {path: min(1, high * factors[path]) for path in shapes}
+
+
+SHAPES = st.lists(st.lists(st.integers(1, 12), min_size=1, max_size=4).map(tuple), min_size=1, max_size=6).map(
+    lambda shapes: {f"layer_{i}/kernel": shape for i, shape in enumerate(shapes)}
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(SHAPES, st.floats(0, 1))
+def test_erdos_renyi_kernel_keeps_the_budget_and_equals_a_water_level(shapes, density):
+    densities = masks.erdos_renyi_kernel(shapes, density)
+    sizes = {path: np.prod(shape) for path, shape in shapes.items()}
+    kept = sum(densities[path] * sizes[path] for path in shapes)
+    assert kept == pytest.approx(density * sum(sizes.values()), abs=1e-9)
+    assert list(densities) == list(shapes)
+    assert all(0 <= value <= 1 for value in densities.values())
+    assert densities == pytest.approx(by_water_level(shapes, density), abs=1e-9)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(*[st.integers(1, 8)] * 3), min_size=1, max_size=5), st.integers(2, 5), st.floats(0, 1))
+def test_erdos_renyi_kernel_is_that_of_a_net_scaled_on_all_sides(shapes, factor, density):
+    small = masks.erdos_renyi_kernel(dict(enumerate(shapes)), density)
+    large = masks.erdos_renyi_kernel(
+        {i: tuple(factor * side for side in shape) for i, shape in enumerate(shapes)}, density
+    )
+    assert large == pytest.approx(small, abs=1e-9)
+
+
+@pytest.mark.parametrize("shapes", [{"a": (4, 5)}, {"a": (3, 3, 2, 4), "b": (7, 1), "c": (1, 1, 5, 5)}])
+def test_a_density_of_one_keeps_all_and_of_zero_nothing(shapes):
+    assert masks.erdos_renyi_kernel(shapes, 1) == pytest.approx(dict.fromkeys(shapes, 1))
+    assert masks.erdos_renyi_kernel(shapes, 0) == dict.fromkeys(shapes, 0)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "density", "message"),
+    [
+        ({"a": (2, 2)}, 1.5, "density=1.5"),
+        ({"a": (2, 2)}, -0.1, "density=-0.1"),
+        ({"a": (2, 2)}, float("nan"), "density=nan"),
+        ({}, 0.5, "at least one kernel"),
+        ({"a": (2, 2), "b": ()}, 0.5, "at least one kernel"),
+        ({"a": (2, 0)}, 0.5, "all sides 1 or more"),
+    ],
+)
+def test_allocations_without_sense_are_refused(shapes, density, message):
+    with pytest.raises(ValueError, match=message):
+        masks.erdos_renyi_kernel(shapes, density)

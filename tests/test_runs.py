@@ -97,3 +97,12 @@ def test_force_keeps_what_another_program_has_configured(tmp_path):
     with pytest.raises(ValueError, match="which is no run"):
         Run.open(tmp_path, {}, force=True)
     assert (tmp_path / "config.json").exists()
+
+
+def test_tickets_are_listed_in_order(tmp_path):
+    run = Run.open(tmp_path / "run", {})
+    keys = [(0, "dense", 0), (0, "imp", 2), (0, "imp", 10), (10, "random", 1), (2, "synthetic", 1)]
+    for key in keys:
+        write_json(run.ticket(*key), {})
+    write_json(run.record(0, "imp", 3), {})
+    assert run.tickets() == sorted(keys)

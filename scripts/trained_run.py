@@ -51,7 +51,7 @@ class TrainedRun:
         fields = {field.name for field in dataclasses.fields(Config)}
         if not fields <= stored.keys():
             raise ValueError(f"Expected the folder of a run of distilled_pruning.py. Received: '{folder}'.")
-        values = {name: tuple(v) if isinstance(v := stored[name], list) else v for name in fields}
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v := stored[name], list) else v for name in fields}
         opened = cls(kt.Run(Path(folder)), Config(**values))
         if not opened.trainings:
             raise ValueError(
