@@ -137,8 +137,8 @@ def check_second_derivatives(model: keras.Model) -> None:
     if found:
         raise ValueError(
             f"Expected layers whose second derivatives are right. Received: '{model.name}' with {found} on "
-            f"{keras.config.backend()}, where Keras' own are not. Use kerasticket.layers.InstanceNormalization in place "
-            "of GroupNormalization(groups=-1), or another backend: KERAS_BACKEND=jax or torch."
+            f"{keras.config.backend()}, where Keras' own are not. Use kerasticket.layers.InstanceNormalization in "
+            "place of GroupNormalization(groups=-1), or another backend: KERAS_BACKEND=jax or torch."
         )
 
 
@@ -158,7 +158,7 @@ def jit(function: Function) -> Function:
 
 
 def _tensors(tree):
-    return keras.tree.map_structure(ops.convert_to_tensor, tree)
+    return keras.tree.map_structure(lambda leaf: leaf if leaf is None else ops.convert_to_tensor(leaf), tree)
 
 
 def _dot(left, right):

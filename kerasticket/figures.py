@@ -3,8 +3,12 @@
 from collections.abc import Iterable
 
 import matplotlib
+import matplotlib.patheffects
 import numpy as np
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+
+from kerasticket.records import Surface
 
 # Okabe & Ito's palette, which colour-blind readers can tell apart; markers differ as well.
 STYLES = {
@@ -427,3 +431,62 @@ def stability_ratios(rows: list[dict]) -> Figure:
         axes.set_ylabel("test accuracy, synthetic / IMP")
         axes.legend(frameon=False, fontsize=8, title="marker: real / distilled images", title_fontsize=8)
     return figure
+
+
+COLORS = {"loss": "cividis", "accuracy": "cividis_r"}  # even steps for colour-blind readers; good is dark
+
+
+def landscapes(panels: dict[str, Surface], quantity: str = "loss", title: str = "") -> Figure:
+    """Contours of loss or accuracy on planes through trained nets, as Figure 5 of McDermott & Parhi (arXiv 2503.17905).
+
+    Args:
+        panels: surfaces by what is written above them, side by side on one colour scale.
+        quantity: "loss", on a logarithmic scale if it spans more than a factor of 10, or "accuracy".
+        title: what was measured, printed above.
+
+    Returns:
+        A figure; discs are nets that lie in the plane, circles are projections of those that do not.
+    """
+    values = {name: getattr(surface, quantity) for name, surface in panels.items()}
+    levels, norm = _levels(np.concatenate(list(values.values())), quantity)
+    columns = min(len(panels), 3)
+    rows = -(-len(panels) // columns)
+    with matplotlib.rc_context({"font.size": 10}):
+        figure = Figure(figsize=(3.3 * columns + 1.2, 3.4 * rows + 0.4), layout="constrained")
+        all_axes = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes, (name, surface) in zip(all_axes, panels.items(), strict=False):
+            _draw_surface(axes, surface, values[name], {"levels": levels, "norm": norm}, COLORS[quantity])
+            axes.set_title(name, fontsize=10)
+        for axes in all_axes[len(panels) :]:
+            axes.remove()
+        scale = matplotlib.cm.ScalarMappable(norm, COLORS[quantity])
+        figure.colorbar(scale, ax=list(all_axes[: len(panels)]), label=quantity, ticks=levels[::4], format="%.3g")
+        figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def _levels(values: np.ndarray, quantity: str) -> tuple[np.ndarray, Normalize]:
+    """Where contours are drawn, and the scale of their colours; values that are not finite have no part in it."""
+    finite = values[np.isfinite(values)]
+    low, high = float(finite.min()), float(finite.max())
+    if quantity == "loss" and high > 10 * max(low, 1e-3):
+        low = max(low, 1e-3)
+        return np.geomspace(low, high, 25), LogNorm(low, high)
+    return np.linspace(low, max(high, low + 1e-6), 25), Normalize(low, max(high, low + 1e-6))
+
+
+def _draw_surface(axes, surface: Surface, values: np.ndarray, scale: dict, colors: str) -> None:
+    finite = np.isfinite(values)
+    x, y = surface.coordinates[finite].T
+    z = np.clip(values[finite], scale["levels"][0], scale["levels"][-1])
+    axes.tricontourf(x, y, z, cmap=colors, **scale)
+    axes.tricontour(x, y, z, levels=scale["levels"][::2], colors="white", linewidths=0.4, alpha=0.6)
+    axes.set_xlim(surface.coordinates[:, 0].min(), surface.coordinates[:, 0].max())
+    axes.set_ylim(surface.coordinates[:, 1].min(), surface.coordinates[:, 1].max())
+    axes.set_aspect(surface.lengths[1] / surface.lengths[0])
+    outline = [matplotlib.patheffects.withStroke(linewidth=2.5, foreground="white")]
+    for index, (position, inside) in enumerate(zip(surface.positions, surface.in_plane, strict=True)):
+        axes.plot(*position, "o", markersize=7, color="black", fillstyle="full" if inside else "none",
+                  markeredgewidth=1.5, path_effects=outline, zorder=3)  # fmt: skip
+        axes.annotate(f"$w_{index}$", position, textcoords="offset points", xytext=(6, 5), clip_on=True,
+                      path_effects=outline, zorder=4)  # fmt: skip

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -247,6 +248,13 @@ class DiagonalStatistics:
     noise: float
 
 
+class Trace(NamedTuple):
+    """Trace of a Hessian and its standard error; 0 if it is exact."""
+
+    value: float
+    standard_error: float
+
+
 @dataclasses.dataclass(frozen=True)
 class Diagonal:
     """The diagonal of a Hessian, or a part of it.
@@ -263,8 +271,8 @@ class Diagonal:
 
     >>> kernel, seen = np.array([[1.0, 3.0, 0.0]]), np.array([[True, True, False]])
     >>> diagonal = Diagonal({"kernel": kernel}, {"kernel": seen}, {"kernel": "taylor"}, 2, 2, examples=64)
-    >>> diagonal.statistics().mean, diagonal.statistics(surviving_only=False).mean, diagonal.trace
-    (2.0, 1.0, (4.0, 0.0))
+    >>> diagonal.statistics().mean, diagonal.statistics(surviving_only=False).mean, diagonal.trace.value
+    (2.0, 1.0, 4.0)
     """
 
     values: dict[str, np.ndarray]
@@ -278,10 +286,10 @@ class Diagonal:
     sum_error: float = 0.0
 
     @property
-    def trace(self) -> tuple[float, float]:
-        """Trace of the Hessian and its standard error; the sampled entries stand for all that survive."""
+    def trace(self) -> Trace:
+        """The sampled entries stand for all that survive."""
         row = self.statistics()
-        return row.mean * self.surviving, row.mean_error * self.surviving
+        return Trace(row.mean * self.surviving, row.mean_error * self.surviving)
 
     def statistics(self, *, surviving_only: bool = True) -> DiagonalStatistics:
         """A row of the table, over the surviving entries or over all.
@@ -320,7 +328,7 @@ class Diagonal:
         """Reads what `save` wrote; raises ValueError if the file is absent, damaged, or something else."""
         about, arrays = hdf5.read(path, DIAGONAL_FORMAT)
         shapes = {path: tuple(shape) for path, shape in about.pop("shapes").items()}
-        return cls(**about, **{name: _by_path(flat, shapes) for name, flat in arrays.items()})
+        return cls(**about | {name: _by_path(flat, shapes) for name, flat in arrays.items()})
 
     def _entries(self, arrays: dict[str, np.ndarray] | None) -> np.ndarray:
         """The sampled ones as one vector, in double precision; zeros if there are no arrays."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kerasticket import masking, masks, optimizer_state
+from kerasticket import controls, masking, masks, optimizer_state
 from kerasticket.masks import Mask
 from kerasticket.params import Params, differing, mismatch
 from kerasticket.runs import atomic, environment
@@ -106,10 +106,60 @@ class Ticket:
         removed = {
             path: np.where(self.mask[path] & ~mask[path], np.uint16(number), self.removed_in[path]) for path in mask
         }
-        zeroed = _zeroed(self.params if params is None else params, mask)
+        zeroed = masks.zeroed(self.params if params is None else params, mask)
         slots = optimizer_state.masked_state(self.optimizer if optimizer is None else optimizer, mask)
         stages = _extended(self.stages, stage, number)
         return dataclasses.replace(self, params=zeroed, mask=mask, removed_in=removed, optimizer=slots, stages=stages)
+
+    def shuffled(self, seed: int, *, dense: "Ticket | None" = None) -> "Ticket":
+        """Control: the mask permuted within each kernel, so that only the shares of the layers are left of it.
+
+        Args:
+            seed: of the permutations; each round has its own.
+            dense: the ticket before pruning, at the same rewind point (`imp.tickets[0]`), which has the weights
+                that this one lacks. None draws them anew from the architecture, if its initialisers are seeded
+                (as those of `kerasticket.models` with `seed=`) and the weights kept here are then the same to the bit.
+
+        Raises:
+            ValueError: `dense` is another network's or at another epoch, or is None and cannot be drawn.
+        """
+        return controls.shuffled(self, seed, dense)
+
+    def inverted(self, seed: int = 0, *, dense: "Ticket | None" = None) -> "Ticket":
+        """Control: keeps what was removed first; as many weights in each kernel as this ticket.
+
+        That is the scores inverted within each kernel, as far as the record of rounds tells them; among weights
+        of one round `seed` draws. Up to a density of 1/2 no weight is kept by both; above it, the overlap is the
+        least that equal counts allow.
+
+        Args and errors: as `shuffled`.
+        """
+        return controls.inverted(self, seed, dense)
+
+    def random_like(self, seed: int, *, dense: "Ticket | None" = None, scope: str = "global") -> "Ticket":
+        """Control: a random mask, drawn in one go, that keeps exactly as many weights.
+
+        Args:
+            seed, dense: as of `shuffled`.
+            scope: "global": as many in all, so that the kernels' shares are nearly equal; "layer": as many in
+                each kernel.
+
+        Raises:
+            ValueError: another scope; else as `shuffled`.
+        """
+        return controls.random_like(self, seed, dense, scope)
+
+    def reinitialised(self, seed: int) -> "Ticket":
+        """Control: the same mask on new initial weights, at epoch 0 with a fresh optimizer.
+
+        Every initialiser of the architecture draws anew, as a pure function of `seed` on a given backend; those
+        of `kerasticket.models` draw the same numbers on all backends, Keras' own do not. Constants (zero biases,
+        moving statistics) are set to their initial values. Seed states, of dropout for instance, stay the ticket's.
+
+        Raises:
+            ValueError: a subclassed model's ticket, or initial weights that differ from build to build.
+        """
+        return controls.reinitialised(self, seed)
 
     def apply(self, model: keras.Model) -> None:
         """Makes the model this ticket: weights, statistics, masks, and the optimizer if it is compiled.
@@ -246,13 +296,6 @@ def _not_boolean(mask: Mask) -> str | None:
     return next(
         (f"It has dtype {a.dtype}, not bool, at '{path}'." for path, a in mask.items() if a.dtype != bool), None
     )
-
-
-def _zeroed(params: Params, mask: Mask) -> Params:
-    return {
-        path: np.where(mask[path], array, array.dtype.type(0)) if path in mask else array
-        for path, array in params.items()
-    }
 
 
 def _extended(stages: tuple[dict, ...], stage: dict, number: int) -> tuple[dict, ...]:

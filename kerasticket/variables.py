@@ -45,6 +45,11 @@ def masked_layers(model: keras.Layer) -> dict[str, Masked]:
     return {path: layer for path, (layer, v) in walked if isinstance(layer, Masked) and v is layer._kernel}
 
 
+def owners(model: keras.Layer) -> dict[str, keras.Layer]:
+    """The layer that each variable belongs to, keyed by the variable's canonical path."""
+    return {path: layer for path, (layer, variable) in _walk(model).items() if not is_mask(layer, variable)}
+
+
 def is_mask(layer: keras.Layer, variable: keras.Variable) -> bool:
     return isinstance(layer, Masked) and variable is layer.mask
 

@@ -27,6 +27,9 @@ IDLE = 0.15  # share of the cores that others may use
 # What "the best PyTorch configuration" is the fastest of; "compile" needs a C++ compiler.
 PYTORCH = ("channels_last", "bfloat16", "compile", "bfloat16 compile", "bfloat16 channels_last compile")
 
+# Images in an inner iteration of IDC: of each class, and for the network's training.
+MATCHED_REAL, MATCHED_DECODED, TRAINED = 64, 40, 31 * 64
+
 Side = tuple[str, dict[str, Any]]  # a name in benchmark_sides.SIDES and its arguments
 Row = tuple[str, dict[str, Side], dict[str, tuple[str, str]], int]
 """What it is; sides by name; ratios as (side, than side); images in a run, 0 where speed is not what is measured.
@@ -87,6 +90,31 @@ def roofline() -> Row:
     return "share of the convolutions' own speed, width 128", sides, ratios, 1280
 
 
+def idc() -> Row:
+    size = {"width": 128, "ipc": 10}
+    sides: dict[str, Side] = {
+        "float32": ("matching", size),
+        "bfloat16": ("matching", size | {"policy": "mixed_bfloat16"}),
+        "pytorch": ("pytorch_matching", size),
+    }
+    ratios = {
+        "float32 / PyTorch float32": ("float32", "pytorch"),
+        "bfloat16 / PyTorch float32": ("bfloat16", "pytorch"),
+    }
+    images = 10 * (MATCHED_REAL + MATCHED_DECODED) + TRAINED
+    return "inner iteration of IDC, CIFAR-10 at 10 images per class, factor 2, width 128", sides, ratios, images
+
+
+def idc_flop() -> float:
+    """Of that iteration's convolutions: 3 forward passes' worth for a gradient, 9 where it is differentiated again."""
+    return convnet_flop(128) * (10 * (3 * MATCHED_REAL + 9 * MATCHED_DECODED) + 3 * TRAINED)
+
+
+def convnet_flop(width: int) -> float:
+    """Multiplications and additions in the convolutions of ConvNet-3 for one image of 32 x 32 x 3."""
+    return sum(2 * 9 * channels * width * side**2 for side, channels in ((32, 3), (16, width), (8, width)))
+
+
 def memory() -> Row:
     cpu = {"net": "convnet", "width": 32, "images": 10_000, "passes": 1}
     full = {"net": "convnet", "width": 128, "images": 50_000, "passes": 1, "policy": "mixed_bfloat16"}
@@ -101,8 +129,10 @@ ROWS = {
     "distilled_round": distilled_round,
     "backends": backends,
     "roofline": roofline,
+    "idc": idc,
     "memory": memory,
 }
+FLOP = {"idc": idc_flop}  # of a run, where the arithmetic is known
 
 
 class Process:
@@ -175,6 +205,8 @@ def measured_row(name: str, runs: int, loaded: bool = False) -> dict[str, Any]:
             row["ratios"][label] = theirs / ours
     for side in measured.values() if images else ():
         side["images_per_second"] = images / side["seconds"]
+    for side in measured.values() if name in FLOP else ():
+        side["gflop_per_second"] = FLOP[name]() / side["seconds"] / 1e9
     return row
 
 
@@ -190,7 +222,7 @@ def available(sides: dict[str, Side]) -> tuple[dict[str, Side], dict[str, str]]:
     """The sides that can run here, and why the others cannot."""
     reasons = {}
     for name, (kind, arguments) in sides.items():
-        module = "torch" if kind == "pytorch" else arguments.get("backend", "tensorflow")
+        module = "torch" if kind.startswith("pytorch") else arguments.get("backend", "tensorflow")
         if importlib.util.find_spec(module) is None:
             reasons[name] = f"{module} is not installed"
         elif "compile" in arguments.get("options", "") and not (shutil.which("c++") or shutil.which("g++")):
@@ -238,7 +270,8 @@ def report(name: str, row: Mapping[str, Any]) -> None:
         speed = f"{values['images_per_second']:8.0f} images/s" if "images_per_second" in values else " " * 17
         speed += f"   {values['seconds']:7.3f} s"
         spread = f"({values['fastest']:.3f} to {values['slowest']:.3f})"
-        print(f"  {side:32} {speed} {spread}   peak {values['peak_gib']:.2f} GiB")
+        flop = f"   {values['gflop_per_second']:.0f} GFLOP/s" if "gflop_per_second" in values else ""
+        print(f"  {side:32} {speed} {spread}   peak {values['peak_gib']:.2f} GiB{flop}")
     for side, reason in row["skipped"].items():
         print(f"  {side:32} skipped: {reason}")
     for label, ratio in row["ratios"].items():

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from quiet import import_keras
 
 SHAPE, CLASSES, BATCH = (32, 32, 3), 10, 64
+MATCHED = 2560  # real images of a distillation
 Work = Callable[[], None]  # one timed run
 
 
@@ -176,6 +177,41 @@ def convolutions(width: int, steps: int, *, policy: str = "float32") -> Work:
     return work
 
 
+def matching(width: int, ipc: int, *, policy: str = "float32") -> Work:
+    """An inner iteration of IDC in its authors' settings: every class matched once, then training on 2,000 images."""
+    import_keras()
+    import itertools
+
+    import keras
+
+    import kerasticket as kt
+    from kerasticket.distillation.matcher import Matcher
+
+    keras.config.set_dtype_policy(policy)
+    real, method = synthetic_images(MATCHED), kt.distillation.GradientMatching(width=width)
+    matcher, steps = Matcher(method, real, method.start(real, ipc, 0).images.copy(), ipc, 0), itertools.count()
+
+    def work() -> None:
+        matcher.step(next(steps))
+
+    return work
+
+
+def pytorch_matching(width: int, ipc: int) -> Work:
+    """The peer of `matching`: see `peers.py`."""
+    import peers
+    import torch
+
+    torch.manual_seed(0)
+    real, labels = torch.randn(MATCHED, 3, 32, 32), torch.arange(MATCHED) % CLASSES
+    peer = peers.Matching(peers.convnet(width), real, labels, ipc)
+
+    def work() -> None:
+        peer.iteration()
+
+    return work
+
+
 def pytorch(net: str, width: int, images: int, passes: int, *, options: str = "") -> Work:
     """The peer: see `peers.py`."""
     import peers
@@ -194,7 +230,8 @@ def pytorch(net: str, width: int, images: int, passes: int, *, options: str = ""
 
 
 SIDES: dict[str, Callable[..., Work]] = {
-    function.__name__: function for function in (through_fit, bare_loop, jax_loop, convolutions, pytorch)
+    function.__name__: function
+    for function in (through_fit, bare_loop, jax_loop, convolutions, matching, pytorch_matching, pytorch)
 }
 
 

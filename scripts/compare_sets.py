@@ -4,9 +4,10 @@
     python scripts/compare_sets.py --sets assets/distilled/cifar10_ipc10.h5 mtt:images_best.pt --preset cifar10-cpu
 
 A set is a file of ours, or FORMAT:PATH for one of another project (idc, mtt, dc, ...). Each is the inner loop of a run
-of `distilled_pruning.py`, whose presets and flags hold here too; the two controls have as many images per class as the
+of `distilled_pruning.py`, whose presets and flags hold here too; the controls have as many images per class as the
 first set. Accuracy is on real test images after training the ticket on real images, in the space of the set: sets in
-ZCA space stand beside a dense network trained on whitened images. A run that was killed goes on where it was.
+ZCA space stand beside a dense network trained on whitened images. --out has a folder for each set, and all results in
+sets.csv (or --csv FILE). A run that was killed goes on where it was.
 """
 
 import argparse
@@ -36,6 +37,10 @@ def main(config: Config, names: list[str], csv_path: Path) -> None:
     from experiment import Experiment
     from report import write_csv
 
+    from kerasticket.runs import check_writable
+
+    for folder in (Path(config.out), csv_path.parent):
+        check_writable(folder)
     found = sets(config, names)
     experiments = {name: Experiment.open(of_set(config, name, each)) for name, each in found.items()}
     rows: list[dict] = []
@@ -70,14 +75,23 @@ def sets(config: Config, names: list[str]) -> dict:
         if title in found:
             raise ValueError(f"Expected --sets with distinct file names. Received: '{title}' twice.")
         found[title] = kt.data.importers.read(path, form, real=train) if colon else kt.data.DistilledSet.load(name)
-    first = next(iter(found.values()))
-    return found | {name: each for name, each in controls(first, train).items() if name not in found}
+    beside = controls(next(iter(found.values())), train)
+    if set(found) & set(beside):
+        raise ValueError(f"Expected --sets with other names than the controls {list(beside)}. Received: {list(found)}.")
+    return found | beside
 
 
 def of_set(config: Config, name: str, distilled) -> Config:
     """The run of one set, whose file lies in the folder of all."""
+    import kerasticket as kt
+    from kerasticket.distillation.unfinished import digest
+
     path = Path(config.out) / f"{name}.h5"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not config.force and digest(kt.data.DistilledSet.load(path)) != digest(distilled):
+        raise ValueError(
+            f"'{path}' is another set of that name, from an earlier call: choose another --out, or start again with "
+            "--force. The controls depend on the first of the --sets."
+        )
     distilled.save(path)
     return dataclasses.replace(config, distilled=str(path), out=str(path.with_suffix("")), kinds=("synthetic",))
 
@@ -97,8 +111,9 @@ def show(rows: list[dict]) -> None:
         of_name = [row for row in rows if row["set"] == name]
         cells = []
         for index, _ in rounds:
-            mean, std = figures.mean_and_std([100 * row["accuracy"] for row in of_name if row["round"] == index])
-            cells.append(f"{mean:.2f} ± {std:.2f}" if len(of_name) > len(rounds) else f"{mean:.2f}")
+            accuracies = [100 * row["accuracy"] for row in of_name if row["round"] == index]
+            mean, std = figures.mean_and_std(accuracies)
+            cells.append(f"{mean:.2f} ± {std:.2f}" if len(accuracies) > 1 else f"{mean:.2f}")
         table.add_row(name, of_name[0]["space"], str(of_name[0]["images"]), *cells)
     Console(highlight=False, width=130).print(table)
 
@@ -108,12 +123,16 @@ def read_arguments(arguments: list[str]) -> tuple[Config, list[str], Path]:
     own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     own.add_argument("--sets", nargs="+")
     own.add_argument("--csv")
+    decided = ("--distilled", "--kinds")
+    for flag in decided:
+        own.add_argument(flag, nargs="*")
     known, rest = own.parse_known_args(arguments)
     config = parse(rest, CONFIGS, doc=__doc__)
     if not known.sets:
         raise ValueError("Expected --sets FILE... Received: none.")
-    if config.kinds != Config.kinds:
-        raise ValueError(f"Every run here is of kind synthetic. Received: --kinds {' '.join(config.kinds)}.")
+    given = [flag for flag in decided if getattr(known, flag[2:]) is not None]
+    if given:
+        raise ValueError(f"Every run here is of kind synthetic, with one of the --sets. Received: {', '.join(given)}.")
     return config, known.sets, Path(known.csv or Path(config.out) / "sets.csv")
 
 

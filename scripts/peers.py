@@ -160,3 +160,76 @@ class Training:
     def epoch(self) -> float:
         """One pass over the data; the sum of the losses, each read after its step as the authors' meters do."""
         return sum(float(self.step(x, y).detach()) for x, y in self.batches())
+
+
+def decode(x, factor: int = 2):
+    """Multi-formation (Kim et al. 2022): each of factor x factor cells of every image, enlarged to its size."""
+    n, channels, height, width = x.shape
+    cells = x.view(n, channels, factor, height // factor, factor, width // factor).permute(2, 4, 0, 1, 3, 5)
+    cells = cells.reshape(-1, channels, height // factor, width // factor)
+    return F.interpolate(cells, size=(height, width), mode="bilinear", align_corners=False)
+
+
+def augment_together(x, pad: int = 4):
+    """IDC's matching augmentation, with one draw for all images: colour, crop, cutout."""
+    x = x + (torch.rand(()) - 0.5)
+    mean = x.mean(1, keepdim=True)
+    x = (x - mean) * (torch.rand(()) * 2) + mean
+    mean = x.mean((1, 2, 3), keepdim=True)
+    x = (x - mean) * (torch.rand(()) + 0.5) + mean
+    height, width = x.shape[2:]
+    down, right = (int(start) for start in torch.randint(0, 2 * pad + 1, (2,)))
+    x = F.pad(x, [pad] * 4)[:, :, down : down + height, right : right + width]
+    kept = torch.ones(height, width)
+    row, column = int(torch.randint(height + 1, ())), int(torch.randint(width + 1, ()))
+    kept[max(row - height // 4, 0) : row + height // 4, max(column - width // 4, 0) : column + width // 4] = 0
+    return x * kept
+
+
+def mismatch(model: nn.Module, real: torch.Tensor, synthetic: torch.Tensor, label: int) -> torch.Tensor:
+    """Sum of squared differences between what two batches of a class give as gradients in the convolutions."""
+
+    def gradients(x, differentiable: bool):
+        loss = F.cross_entropy(model(x), torch.full((len(x),), label))
+        return torch.autograd.grad(loss, list(model.parameters()), create_graph=differentiable)
+
+    wanted = [gradient.detach() for gradient in gradients(real, False)]
+    pairs = zip(wanted, gradients(synthetic, True), strict=True)
+    return torch.stack([((a - b) ** 2).sum() for a, b in pairs if a.ndim == 4]).sum()
+
+
+class Matching:
+    """IDC (Kim et al. 2022, algorithm 1): an inner iteration matches each class once, then trains the network."""
+
+    def __init__(self, model: nn.Module, real: torch.Tensor, labels: torch.Tensor, ipc: int, *, classes: int = 10):
+        self.model, self.real, self.labels, self.ipc, self.classes = model, real, labels, ipc, classes
+        self.of_class = [torch.nonzero(labels == label).flatten() for label in range(classes)]
+        self.stored = torch.randn(ipc * classes, *real.shape[1:]).requires_grad_()
+        self.image_optimizer = torch.optim.SGD([self.stored], lr=0.005, momentum=0.5)
+        self.optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+
+    def iteration(self, batch: int = 64, net_images: int = 2000) -> float:
+        """The mean mismatch before the step of each class, which is read at once as the authors do."""
+        mismatches = [self.match(label, batch) for label in range(self.classes)]
+        for _ in range(net_images // batch):
+            self.train(batch)
+        return sum(mismatches) / self.classes
+
+    def match(self, label: int, batch: int) -> float:
+        mine = self.of_class[label]
+        real = self.real[mine[torch.randperm(len(mine))[:batch]]]
+        decoded = decode(self.stored[label * self.ipc : (label + 1) * self.ipc])
+        both = augment_together(torch.cat([real, decoded]))
+        loss = mismatch(self.model, both[: len(real)], both[len(real) :], label)
+        self.image_optimizer.zero_grad()
+        loss.backward()
+        self.image_optimizer.step()
+        return float(loss.detach())
+
+    def train(self, batch: int) -> None:
+        chosen = torch.randint(len(self.real), (batch,))
+        x = crop(contrast(saturation(brightness(self.real[chosen]))))
+        x, y = cutmix(x, F.one_hot(self.labels[chosen], self.classes).float())
+        self.optimizer.zero_grad()
+        F.cross_entropy(self.model(x), y).backward()
+        self.optimizer.step()

@@ -18,6 +18,13 @@ if BACKEND in ("jax", "torch"):
         __import__(BACKEND)
     except ImportError:
         pytest.exit(f"KERAS_BACKEND={BACKEND} but {BACKEND} is not installed: nothing was tested", returncode=0)
+if BACKEND == "jax":
+    import jax
+
+    # Many tests build the same small networks, and compiling them took most of the time.
+    jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 def _tfds_or_skip(folder: str) -> None:

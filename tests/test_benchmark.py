@@ -1,5 +1,6 @@
 """The benchmark: its arithmetic, its sides, and that the peers do the same work as this library."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -70,6 +71,47 @@ def test_fit_is_a_side():
         work()
 
 
+@pytest.mark.parametrize("kind", ["matching", "pytorch_matching"])
+def test_an_inner_iteration_of_idc_is_a_side(kind):
+    if kind.startswith("pytorch"):
+        pytest.importorskip("torch")
+    benchmark_sides.SIDES[kind](4, 1)()
+
+
+def test_the_peer_matches_the_same_gradients():
+    """With this library's weights, mismatch and its derivative in the stored images are this library's, to 1e-4."""
+    pytest.importorskip("torch")
+    import peers
+
+    import kerasticket as kt
+    from kerasticket.distillation.matcher import Matcher
+
+    rng, real = np.random.default_rng(0), benchmark_sides.synthetic_images(80)
+    real = dataclasses.replace(real, mean=(0.0,) * 3, std=(1.0,) * 3)
+    plain = kt.data.Augmentation(siamese=True)
+    method = kt.distillation.GradientMatching(width=8, real_batch=8, net_images=0, matching=plain, training=None)
+    stored = rng.random((20, 32, 32, 3), np.float32)
+    matcher = Matcher(method, real, stored, 2, 0)
+    ours = matcher._match_class(3, rng)
+
+    peer = peers.convnet(8)
+    give_weights(peer, matcher.network, "convnet")
+    images, mine = (channels_first(each) for each in (real.images[real.labels == 3] / np.float32(255), stored[6:8]))
+    mine.requires_grad_()
+    theirs = peers.mismatch(peer, images, peers.decode(mine), 3)
+    theirs.backward()
+    assert ours[0] == pytest.approx(float(theirs.detach()), rel=1e-4)
+    expected = mine.grad.numpy().transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(ours[1], expected, atol=1e-4 * abs(expected).max())
+
+
+def test_the_arithmetic_of_idc_by_hand():
+    """Multiplications and additions of the three layers; 552 and 192 forward passes of an image for class and batch."""
+    forward = 2 * (1024 * 128 * 27 + 256 * 128 * 1152 + 64 * 128 * 1152)
+    assert benchmark.convnet_flop(128) == forward
+    assert benchmark.idc_flop() == forward * (10 * 552 + 31 * 192)
+
+
 @pytest.mark.skipif(keras.config.backend() != "jax", reason="it is JAX's plain loop")
 def test_the_plain_loop_of_jax_learns():
     """It updates its weights in place of fit."""
@@ -88,25 +130,40 @@ def test_the_peers_are_the_same_networks(net):
 
     model = kt.models.MODELS[net]((32, 32, 3), 10, width=8, seed=0)
     peer = peers.NETWORKS[net](8)
-    ours = kernels_in_order(kt.get_params(model), net)
-    theirs = [p for p in peer.parameters() if p.ndim > 1]
     trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
     assert sum(p.numel() for p in peer.parameters()) == trainable
-    biases = {path: array for path, array in kt.get_params(model).items() if path.endswith("bias")}
+    give_weights(peer, model, net)
+    x = np.random.default_rng(0).normal(size=(4, 32, 32, 3)).astype("float32")
     with torch.no_grad():
-        for kernel, parameter in zip(ours, theirs, strict=True):
-            order = (3, 2, 0, 1) if kernel.ndim == 4 else (1, 0)
-            kernel = kernel.transpose(order)
+        expected = peer.eval()(channels_first(x)).numpy()
+    logits = keras.ops.convert_to_numpy(model(x, training=False))
+    np.testing.assert_allclose(logits, expected, atol=1e-4)
+
+
+def channels_first(images):
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+
+
+def give_weights(peer, model, net):
+    """Gives a peer of `peers.NETWORKS` the kernels and biases of this library's network."""
+    import torch
+
+    import kerasticket as kt
+
+    params = kt.get_params(model)
+    biases = [array for path, array in params.items() if path.endswith("bias")]
+    theirs = [p for p in peer.parameters() if p.ndim > 1]
+    with torch.no_grad():
+        for kernel, parameter in zip(kernels_in_order(params, net), theirs, strict=True):
+            kernel = kernel.transpose((3, 2, 0, 1) if kernel.ndim == 4 else (1, 0))
             if net == "convnet" and kernel.ndim == 2:  # flattened channels last here, channels first there
                 kernel = kernel.reshape(10, 4, 4, 8).transpose(0, 3, 1, 2).reshape(10, -1)
             parameter.copy_(torch.from_numpy(np.ascontiguousarray(kernel)))
         layers = [m for m in peer.modules() if isinstance(m, (torch.nn.Conv2d, torch.nn.Linear)) and m.bias is not None]
-        for layer, bias in zip(layers, biases.values(), strict=True):
+        for layer, bias in zip(layers, biases, strict=True):
             layer.bias.copy_(torch.from_numpy(bias))
-        x = np.random.default_rng(0).normal(size=(4, 32, 32, 3)).astype("float32")
-        expected = peer.eval()(torch.from_numpy(x.transpose(0, 3, 1, 2).copy())).numpy()
-    logits = keras.ops.convert_to_numpy(model(x, training=False))
-    np.testing.assert_allclose(logits, expected, atol=1e-4)
 
 
 def kernels_in_order(params, net):

@@ -7,9 +7,9 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "kerasticket"
 FLOORS = {
-    0: ["params", "masks", "records", "runs"],
-    1: ["autodiff", "fused"],
-    2: ["layers", "models", "optimizers", "optimizer_state", "variables", "masking", "tickets"],
+    0: ["params", "masks", "records", "runs", "hdf5"],
+    1: ["autodiff", "fused", "precision"],
+    2: ["layers", "models", "optimizers", "optimizer_state", "variables", "masking", "controls", "tickets"],
     3: ["data"],
     4: ["training", "pruning", "distillation"],
     5: ["analysis"],

@@ -1,4 +1,4 @@
-"""Fused operations: values and derivatives of first and second order, against the plain form and differences."""
+"""Fused operations: values and derivatives up to the third order, against the plain form and differences."""
 
 import keras
 import numpy as np
@@ -76,6 +76,41 @@ def test_second_derivatives_equal_finite_differences(float64, relu, pool):
     ]
     for product, up, down in zip(ours, *ends, strict=True):
         np.testing.assert_allclose(product, (up - down) / (2 * step), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_second_derivatives_equal_the_plain_form(dtype):
+    """In the input and in the gradient that came from above, as gradient matching has it; of several groups of rows."""
+    x, gamma, beta = inputs((2, 34, 4, 3))
+    slope, vector = RNG.normal(size=(2, 17, 2, 3)), RNG.normal(size=x.shape)
+    arguments = [ops.cast(a.astype("float32"), dtype) for a in (x, slope, vector)]
+    results = []
+    for norm in (fast, slow):
+
+        def along(x, slope, vector, norm=norm):
+            first = autodiff.gradient(lambda x: ops.sum(norm(x, gamma, beta, relu=True, pool=2) * slope))
+            return ops.sum(ops.cast(first(x) * vector, "float32"))
+
+        seconds = (autodiff.gradient(along, argument)(*arguments) for argument in (0, 1))
+        results.append(numbers([ops.cast(second, "float32") for second in seconds]))
+    for ours, expected in zip(*results, strict=True):
+        tolerance = 1e-5 if dtype == "float32" else 0.03
+        np.testing.assert_allclose(ours, expected, atol=tolerance * abs(expected).max())
+
+
+def test_third_derivatives_equal_finite_differences(float64):
+    """The gradient of <Hessian-vector product, u>, against differences of it."""
+    x, gamma, beta = inputs((2, 4, 4, 3), "float64")
+    weights = ops.convert_to_tensor(RNG.normal(size=(2, 2, 2, 3)))
+    product = autodiff.hvp(lambda x: loss_of(fast, weights, relu=True, pool=2)(x, gamma, beta))
+    vector, u, direction = (ops.convert_to_tensor(RNG.normal(size=x.shape)) for _ in range(3))
+
+    def along(x):
+        return ops.sum(product(x, vector) * u)
+
+    ours = float(ops.sum(autodiff.gradient(along)(ops.convert_to_tensor(x)) * direction))
+    up, down = (float(along(ops.convert_to_tensor(x) + sign * 1e-6 * direction)) for sign in (1, -1))
+    assert ours == pytest.approx((up - down) / 2e-6, rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["mean", "constant"])

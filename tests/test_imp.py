@@ -107,8 +107,10 @@ def test_the_rewind_point_is_where_a_plain_training_is_after_k_epochs():
     assert not differing(optimizer_state.get_state(model), imp.tickets[0].optimizer)
 
 
-@pytest.mark.parametrize("rewind_epoch", [0, 1])
-@pytest.mark.parametrize("rewind_scope", ["all", "kernels"])
+@pytest.mark.parametrize(
+    ("rewind_epoch", "rewind_scope"),
+    [(0, "all"), (1, "all"), (0, "kernels"), (1, "kernels"), (1, "learning_rate"), (1, "nothing")],
+)
 def test_a_search_continued_from_a_file_gives_the_same_tickets(rewind_epoch, rewind_scope, tmp_path):
     options = {"epochs_per_round": 2, "rewind_epoch": rewind_epoch, "rewind_scope": rewind_scope}
     model = kt.masked(nets.small_convnet())
@@ -154,6 +156,55 @@ def test_rewinding_kernels_alone_keeps_trained_biases_and_statistics():
     assert (last.params["norm/moving_mean"] != imp.tickets[0].params["norm/moving_mean"]).any()
 
 
+def assert_trained(ticket: kt.Ticket, trained: dict) -> None:
+    """Every weight and statistic is what training made of it, under the ticket's mask; so are the kept slots."""
+    assert not differing(ticket.params, masks.zeroed(trained, ticket.mask))
+    for path, mask in ticket.mask.items():
+        slot = ticket.optimizer[f"{path}:momentum"]
+        assert not slot[~mask].any()
+        assert slot[mask].any()
+
+
+@pytest.mark.parametrize(("rewind_scope", "steps"), [("learning_rate", [2, 2]), ("nothing", [6, 10])])
+def test_retraining_goes_on_from_the_trained_weights(rewind_scope, steps):
+    """Two steps an epoch: the schedule goes back to epoch 1, or goes on from epoch 3 and from 3 + 2."""
+    model, trained = kt.masked(nets.small_convnet()), []
+    options = {"rewind_epoch": 1, "rewind_scope": rewind_scope}
+    options["on_round_end"] = lambda *arguments: trained.append(arguments[2])
+    imp = search(model, rounds=2, epochs_per_round=3, **options)
+    for ticket, end in zip(imp.tickets[1:], trained, strict=True):
+        assert_trained(ticket, end)
+    assert [int(ticket.optimizer["iteration"]) for ticket in imp.tickets[1:]] == steps
+    assert imp.tickets[-1].stages[0]["rewind_scope"] == rewind_scope
+    imp.tickets[-1].verify(model)
+
+
+def test_learning_rate_rewinding_to_the_beginning_starts_the_schedule_anew():
+    model, trained = kt.masked(nets.mlp()), []
+    imp = search(
+        model,
+        "adam",
+        rounds=1,
+        epochs_per_round=2,
+        rewind_scope="learning_rate",
+        on_round_end=lambda *arguments: trained.append(arguments[2]),
+    )
+    assert_trained(imp.tickets[1], trained[0])
+    assert imp.tickets[1].optimizer["iteration"] == 0
+
+
+def test_structures_and_emptied_layers_in_rounds():
+    imp = search(kt.masked(nets.mlp()), rounds=2, epochs_per_round=1, fraction=0.5, scope="layer", structure="filters")
+    units = [(mask.any(0).sum(), mask.all(0).sum()) for mask in imp.tickets[-1].mask.values()]
+    assert units == [(2, 2), (1, 1)]  # of 8 and 5, half of them twice, rounded to even
+    assert imp.tickets[-1].stages[0]["structure"] == "filters"
+    last = {"criterion": lambda model, params, mask, data, rng: {p: np.full(a.shape, -len(p)) for p, a in mask.items()}}
+    with pytest.warns(UserWarning, match=r"empties the layers \['classifier/kernel'\]"):
+        search(kt.masked(nets.mlp()), rounds=1, epochs_per_round=1, fraction=0.5, **last)
+    with pytest.raises(ValueError, match=r"empties \['classifier/kernel'\]"):
+        search(kt.masked(nets.mlp()), rounds=1, epochs_per_round=1, fraction=0.5, empty_layers="refuse", **last)
+
+
 def test_layer_scope_prunes_each_layer_alike():
     model = kt.masked(nets.small_convnet())
     imp = search(model, rounds=2, epochs_per_round=1, scope="layer", fraction=0.5)
@@ -161,14 +212,18 @@ def test_layer_scope_prunes_each_layer_alike():
     assert kept == {"conv/kernel": 27, "classifier/kernel": 5}
 
 
-@pytest.mark.parametrize("criterion", CRITERIA)
-@pytest.mark.parametrize("scope", SCOPES)
+CHOICES = [("magnitude", scope) for scope in SCOPES] + [(criterion, "global") for criterion in CRITERIA]
+
+
+@pytest.mark.parametrize(("criterion", "scope"), CHOICES[1:])
 def test_every_criterion_and_scope_is_exact_and_repeatable(criterion, scope):
     masks_found = []
     for _ in range(2):
         model = kt.masked(nets.small_convnet())
         kt.set_params(model, {path: np.full_like(array, 0.1) for path, array in kt.get_params(model).items()})
-        imp = search(model, rounds=2, epochs_per_round=1, criterion=criterion, scope=scope, seed=3)
+        data = kt.Ticket.dense(model) if criterion == "magnitude_at_init" else nets.batch(model)
+        options = {"criterion": criterion, "scope": scope, "data": data, "seed": 3, "empty_layers": "keep"}
+        imp = search(model, rounds=2, epochs_per_round=1, **options)
         masks_found.append(imp.tickets[-1].mask)
         assert imp.tickets[-1].kept == 128 - 26 - 20
     assert not differing(*masks_found)
@@ -287,6 +342,19 @@ def test_a_lowered_learning_rate_is_put_back_at_each_round():
     model.fit(x, y, epochs=imp.total_epochs, callbacks=[Lower(), imp], shuffle=False, verbose=0)
     assert seen == pytest.approx([0.1, 0.05, 0.1, 0.05])
     assert float(model.optimizer.learning_rate) == pytest.approx(0.1)
+
+
+def test_fine_tuning_keeps_a_lowered_learning_rate():
+    model = nets.compile_for_test(kt.masked(nets.mlp()), keras.optimizers.SGD(0.1))
+    imp = kt.callbacks.IterativeMagnitudePruning(rounds=1, epochs_per_round=1, rewind_scope="nothing")
+
+    class Lower(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.optimizer.learning_rate = 0.05
+
+    x, y = nets.batch(model)
+    model.fit(x, y, epochs=imp.total_epochs, callbacks=[Lower(), imp], shuffle=False, verbose=0)
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.05)
 
 
 def test_a_sparsity_that_is_reached_exactly_ends_the_search():

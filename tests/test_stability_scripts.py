@@ -10,9 +10,11 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
 import distilled_pruning
+import hessian
 import instability
-import nets as trained_nets
+import stability_ratios
 import stability_report
+import trained_run
 from presets import Config
 
 import kerasticket as kt
@@ -52,7 +54,7 @@ def test_curves_are_those_of_the_networks_on_disk(run_folder, tmp_path, capsys):
     instability.main(config)
     rows = rows_of(tmp_path / "curves.csv")
     assert len(rows) == 2 * 2 * 3  # dense and imp, train and test, alphas 0, .5 and 1
-    run = trained_nets.TrainedRun.open(str(run_folder))
+    run = trained_run.TrainedRun.open(str(run_folder))
     assert [of.kind for of in run.trainings] == ["dense", "imp"]
     of = next(of for of in run.trainings if of.kind == "imp")
     model = run.model(of)
@@ -86,6 +88,40 @@ def test_what_a_run_lacks_is_refused(run_folder, tmp_path):
         instability.main(instability.Config(str(tmp_path)))
 
 
+def test_hessian_table_is_of_the_networks_on_disk(run_folder, tmp_path, capsys):
+    config = hessian.Config(str(run_folder), coordinates=20, images=16, data_orders=(2,), out=str(tmp_path))
+    hessian.main(config)
+    rows = rows_of(tmp_path / "hessian.csv")
+    assert [(row["kind"], row["entries"], row["data_order"]) for row in rows] == [
+        *(("dense", entries, "2") for entries in ("surviving", "all")),
+        *(("imp", entries, "2") for entries in ("surviving", "all")),
+    ]
+    run = trained_run.TrainedRun.open(str(run_folder))
+    of = next(of for of in run.trainings if of.kind == "imp")
+    model = run.model(of)
+    kt.set_params(model, run.params(of, 2))
+    images = hessian.chosen_images(config, run)
+    expected = kt.analysis.hessian_diagonal(model, images, coordinates=20, seed=0).statistics()
+    assert float(rows[2]["mean"]) == pytest.approx(expected.mean, rel=1e-4)
+    assert float(rows[2]["std"]) == pytest.approx(expected.std, rel=1e-4)
+    assert 0 < float(rows[3]["mean"]) / float(rows[2]["mean"]) < 1  # pruned entries dilute it
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.h5")}
+    hessian.main(config)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.h5")} == files
+    assert "surviving entries" in capsys.readouterr().out
+
+
+def test_hessian_settings_are_refused_before_any_work(run_folder, tmp_path):
+    for options, match in (
+        ({"coordinates": 0}, "--coordinates of at least 1"),
+        ({"images": 1000}, "--images of at most 40"),
+        ({"data_orders": (9,)}, "--data-orders among \\[1, 2\\]"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            hessian.main(hessian.Config(str(run_folder), out=str(tmp_path), **options))
+    assert not list(tmp_path.iterdir())
+
+
 def point(alpha: float, loss: float, seed: int = 0, **others) -> dict:
     base = {"kind": "imp", "round": 4, "init_seed": seed, "sparsity": 0.59, "first_order": 1, "second_order": 2}
     base |= {"split": "train", "statistics": "none", "mask_overlap": 1.0}
@@ -113,3 +149,29 @@ def test_the_figure_has_a_stack_per_kind_and_all_lines_in_one_panel():
     labels = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
     assert labels == ["dense", "imp, 59%", "imp, 59%"]
     assert np.allclose(figure.axes[1].lines[0].get_xdata(), [0, 0.5, 1])
+
+
+def test_ratios_of_synthetic_over_imp_tickets(tmp_path, capsys):
+    run = tmp_path / "cifar"
+    (run / "instability").mkdir(parents=True)
+    (run / "config.json").write_text('{"epochs": 10, "distilled_epochs": 100}')
+    results = [
+        "kind,round,accuracy,stored",
+        "imp,4,0.6,4000",
+        "imp,4,0.8,4000",
+        "synthetic,4,0.63,400",
+        "imp,9,0.5,9000",
+    ]
+    (run / "results.csv").write_text("\n".join(results))
+    barriers = ["kind,round,split,sparsity,midpoint_barrier", "imp,4,train,0.59,0.5", "synthetic,4,train,0.59,0.1"]
+    (run / "instability" / "barriers.csv").write_text("\n".join([*barriers, "imp,4,test,0.59,9"]))
+    stability_ratios.main(stability_ratios.Config((str(run),), out=str(tmp_path / "out")))
+    (row,) = rows_of(tmp_path / "out" / "ratios.csv")
+    assert float(row["accuracy_ratio"]) == pytest.approx(0.9)
+    assert float(row["barrier_ratio"]) == pytest.approx(0.2)
+    assert float(row["compression"]) == pytest.approx((4000 / 10) / (400 / 100))
+    assert (tmp_path / "out" / "figure.png").exists()
+    (run / "results.csv").unlink()
+    with pytest.raises(ValueError, match="without results.csv"):
+        stability_ratios.main(stability_ratios.Config((str(run),)))
+    assert "x0.20" in capsys.readouterr().out

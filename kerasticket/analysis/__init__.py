@@ -1,11 +1,32 @@
 """The stability lab: linear paths, landscapes and curvature of a loss, and what masks have in common."""
 
+from kerasticket.analysis.bezier import bezier_path
 from kerasticket.analysis.connectivity import linear_path
+from kerasticket.analysis.dead_units import dead_units
+from kerasticket.analysis.distances import distance
+from kerasticket.analysis.hessian import hessian_diagonal, hessian_trace
 from kerasticket.analysis.instability import instability
+from kerasticket.analysis.landscape import loss_plane
+from kerasticket.analysis.magnitudes import pruned_magnitude_distance, pruned_magnitudes
+from kerasticket.analysis.mask_statistics import layer_sparsity, layer_sparsity_difference, mask_overlap
 from kerasticket.analysis.objective import Objective
+from kerasticket.analysis.spectrum import spectral_density, top_eigenvalues
 
 __all__ = [
     "Objective",
+    "bezier_path",
+    "dead_units",
+    "distance",
+    "hessian_diagonal",
+    "hessian_trace",
     "instability",
+    "layer_sparsity",
+    "layer_sparsity_difference",
     "linear_path",
+    "loss_plane",
+    "spectral_density",
+    "top_eigenvalues",
+    "mask_overlap",
+    "pruned_magnitude_distance",
+    "pruned_magnitudes",
 ]

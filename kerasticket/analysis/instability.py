@@ -63,7 +63,7 @@ def instability(
     model = tickets[0].model()
     pipelines = {order: recipe.pipeline(data, order) for order in data_orders}
     recipe.compile(model, pipelines[data_orders[0]])
-    objectives = [None if images is None else Objective(model, images) for images in (data, test)]
+    objectives = [Objective(model, images) for images in (data, test) if images is not None]
     pairs: list[Pair] = []
     for index, ticket in enumerate(tickets):
         ends: dict[int, Params] = {}
@@ -75,11 +75,10 @@ def instability(
                 on_trained(index, order, ends[order])
         for first, second in itertools.combinations(data_orders, 2):
             curves = [
-                objective
-                and linear_path(model, ends[first], ends[second], objective, alphas=alphas, statistics=statistics)
-                for objective in objectives
+                linear_path(model, ends[first], ends[second], images, alphas=alphas, statistics=statistics)
+                for images in objectives
             ]
-            pairs.append(Pair(index, (first, second), *curves))
+            pairs.append(Pair(index, (first, second), curves[0], curves[1] if test is not None else None))
     return Instability(tuple(pairs))
 
 

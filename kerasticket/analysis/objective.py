@@ -111,6 +111,11 @@ class Objective:
         )
         return trainable, other
 
+    @property
+    def trainable_paths(self) -> list[str]:
+        """Canonical paths of the trainable variables, in the order of `values`."""
+        return self._paths[0]
+
     def _batch_sums(self, trainable, other, inputs, targets):
         """Sum of the losses of a batch, and how many of its examples are classified right."""
         outputs, _ = self.model.stateless_call(trainable, other, inputs, training=False)

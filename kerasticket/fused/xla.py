@@ -6,7 +6,6 @@ slices, whose few partial results the next cluster adds up; each cluster is a fu
 XLA would otherwise fuse across them. Convolutions are none of its business: they stay with oneDNN.
 """
 
-import functools
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -48,9 +47,36 @@ def _instance_norm_gradient(x, gamma, beta, slope, mean, scale, form: Form):
     def backward(x, gamma, beta, slope):
         parts = _pairs(_partial_gradients(x, gamma, beta, slope, mean, scale, form))
         gradients = _gradients(x, gamma, beta, slope, mean, scale, parts, form)
-        return gradients, functools.partial(_plain_second_derivative, (x, gamma, beta, slope), form)
+
+        def pull_back(*vectors):
+            return _second_derivative((x, gamma, beta, slope), vectors, mean, scale, parts, form)
+
+        return gradients, pull_back
 
     return backward(x, gamma, beta, slope)
+
+
+def _second_derivative(arguments, vectors, mean, scale, parts, form: Form):
+    """Derivatives of <gradients, vectors> in x, gamma, beta and slope; plain operations differentiate these again."""
+    count = len(arguments)
+
+    @tf.custom_gradient
+    def second(*values):
+        x, gamma, beta, slope, vector, *others = values
+        vector = tf.ensure_shape(vector, x.shape)
+        sums, products = _partial_seconds(x, gamma, beta, slope, vector, mean, scale, form)
+        reduced = (parts, _pairs(sums), products)
+        seconds = _seconds(x, gamma, beta, slope, (vector, *others), mean, scale, reduced, form)
+
+        def pull_back(*slopes):
+            with tf.GradientTape() as tape:
+                tape.watch(values)
+                plainly = _plain_second_derivative(values[:count], form, *values[count:])
+            return tape.gradient(plainly, values, output_gradients=slopes, unconnected_gradients="zero")
+
+        return seconds, pull_back
+
+    return second(*arguments, *vectors)
 
 
 def _plain_second_derivative(arguments, form: Form, *cotangents):
@@ -130,6 +156,56 @@ def _gradients(x, gamma, beta, slope, mean, scale, parts, form: Form):
     of_x = _spread(gamma * scale) * (slope - _spread(sums / count) - normal * _spread(products / count))
     of_x = tf.cast(tf.reshape(of_x, tf.shape(x)), x.dtype)
     return of_x, tf.reduce_sum(products, 0), tf.reduce_sum(sums, 0)
+
+
+@_cluster
+def _partial_seconds(x, gamma, beta, slope, vector, mean, scale, form: Form):
+    """Sums over groups of positions: of the vector, real, and of it times the normalised x, imaginary; and of it times
+    dL/dy, y before ReLU.
+    """
+    pool = form.pool
+    group = _group(x.shape[1] // pool, pool**2)
+    slope = tf.reshape(slope, (-1, slope.shape[1] // group, group, *slope.shape[2:]))
+    split = (-1, slope.shape[1], group, pool, slope.shape[3], pool, x.shape[3])
+    x, vector = tf.reshape(x, split), tf.reshape(vector, split)
+    mean, scale = mean[:, None, None], scale[:, None, None]
+    sums, products = [], []
+    for row, i, j in ((row, i, j) for row in range(group) for i in range(pool) for j in range(pool)):
+        normal = (_wide(x[:, :, row, i, :, j]) - mean) * scale
+        each, along = _wide(slope[:, :, row]) / pool**2, _wide(vector[:, :, row, i, :, j])
+        if form.relu:
+            each = tf.where(normal * gamma + beta > 0, each, tf.zeros_like(each))
+        sums.append(tf.complex(along, along * normal))
+        products.append(along * each)
+    shape = (-1, slope.shape[1] * slope.shape[3], x.shape[-1])
+    return tf.reshape(_added(sums), shape), tf.reshape(_added(products), shape)
+
+
+@_cluster
+def _seconds(x, gamma, beta, slope, vectors, mean, scale, reduced, form: Form):
+    """With n the normalised x, u = dL/dy before ReLU, v the vector and <> means over positions, <gradient of x, v> is
+    the sum of gamma * scale * u * (v - <v> - n <v n>): from its derivative in u follows that in the slope, from those
+    in n and scale that in x.
+    """
+    count = tf.cast(x.shape[1] * x.shape[2], mean.dtype)
+    vector, of_gamma, of_beta = vectors
+    (u_mean, un_mean), (v_mean, vn_mean) = ([each / count for each in _total(pairs)] for pairs in reduced[:2])
+    uv_mean = tf.reduce_sum(reduced[2], 1) / count - u_mean * v_mean - un_mean * vn_mean
+    rate = gamma * scale
+    normal = (_windows(_wide(x), form.pool) - _spread(mean)) * _spread(scale)
+    v, u = _windows(_wide(vector), form.pool), (_wide(slope) / form.pool**2)[:, :, None, :, None]
+    in_u = _spread(rate) * (v - _spread(v_mean) - normal * _spread(vn_mean)) + of_gamma * normal + of_beta
+    if form.relu:
+        passes = normal * gamma + beta > 0
+        u, in_u = (tf.where(passes, each, tf.zeros_like(each)) for each in (u, in_u))
+    window = range(form.pool)
+    in_slope = _added([in_u[:, :, i, :, j] for i in window for j in window]) / form.pool**2
+    in_n = u * _spread(of_gamma - rate * vn_mean) - v * _spread(rate * un_mean)
+    constant = of_gamma * u_mean - rate * (un_mean * v_mean + vn_mean * u_mean)
+    linear = of_gamma * un_mean - rate * (2 * un_mean * vn_mean - uv_mean)
+    in_x = tf.reshape(_spread(scale) * (in_n - _spread(constant) - normal * _spread(linear)), tf.shape(x))
+    in_gamma = tf.reduce_sum(scale * uv_mean, 0) * count
+    return tf.cast(in_x, x.dtype), in_gamma, tf.zeros_like(beta), tf.cast(in_slope, slope.dtype)
 
 
 def _wide(x):

@@ -1,1 +1,1 @@
-"""What to prune (criteria), where (scopes), and when (callbacks)."""
+"""What to prune (criteria), where (scopes), as what (structures), and when (schedules, callbacks)."""

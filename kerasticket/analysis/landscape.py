@@ -1,0 +1,232 @@
+"""Loss landscapes: loss and accuracy on a plane through weight space, at many points, resumable."""
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kerasticket import hdf5
+from kerasticket.analysis.connectivity import check_statistics, evaluate
+from kerasticket.analysis.objective import Evaluation, Objective
+from kerasticket.analysis.planes import PLANES, Bounds, Plane, random_direction
+from kerasticket.analysis.statistics import has_statistics
+from kerasticket.params import Params
+from kerasticket.records import IN_PLANE, Surface
+from kerasticket.runs import check_writable
+
+CHECKPOINT_FORMAT = "kerasticket unfinished surface"
+SECONDS_BETWEEN_CHECKPOINTS = 60.0
+FEWEST_POINTS = 4
+
+
+def loss_plane(
+    model: keras.Model,
+    nets: Sequence[Params],
+    data: Any,
+    *,
+    kind: str = "paper",
+    points: int = 10_000,
+    layout: str = "uniform",
+    filter_normalise: bool = True,
+    statistics: str = "interpolate",
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Surface:
+    """Loss and accuracy on a plane, as Figure 5 of McDermott & Parhi (arXiv 2503.17905).
+
+    Kinds of plane, by what they take; more nets than that are projected onto it:
+    - "paper": four nets of one ticket and the data orders 0 to 3. Centre (w0 + w1) / 2, axes (w0 - w1) / 2 and
+      (w3 - w2) / 2, the latter made orthogonal and as long (in the authors' code it is neither); x and y in -2..2.
+    - "through_three": three nets, which all lie in the picture (Garipov et al. 2018, arXiv 1802.10026).
+    - "random": one net and two random directions (Li et al. 2018, arXiv 1712.09913); x and y in -1..1.
+
+    All weights and, with "interpolate", moving statistics follow the coordinates linearly, beyond the nets too.
+    Whole numbers and seed states are those of the first net. What is zero in all nets is zero in the whole plane.
+
+    Args:
+        model: built and compiled; it is left as it is.
+        nets: `kerasticket.get_params` of trained networks.
+        data: a pair (inputs, targets) of arrays, a finite tf.data pipeline, an image set, or an `Objective` (which
+            has a batch size to choose). 1,000 images are enough to see the landscape; its training set is exact.
+        points: how many; for a grid a square number.
+        layout: "uniform" draws the points evenly over the square, as the paper does; "grid".
+        filter_normalise: of random directions: scale each filter, or just the whole, to the length of the net's.
+        statistics: "interpolate" as the authors' code, or "reestimate": over `data`, at each point and for each net.
+        seed: of the points and of random directions.
+        checkpoint: file in which a killed evaluation is kept, at most a minute old; the same call goes on from there.
+        progress: called with the number of points that are done after each of them.
+
+    Returns:
+        The points in the order in which they were drawn, behind those of the nets that lie in the plane.
+
+    Raises:
+        ValueError: as `Objective`; unknown options; too few points or nets; nets of another model, not finite, or on
+            one line; variances that become negative beyond the nets; a checkpoint of another landscape.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="out")])
+    >>> model.compile(loss="mean_squared_error")
+    >>> nets = [{"out/kernel": np.array(w, "float32")[:, None], "out/bias": np.zeros(1, "float32")}
+    ...     for w in ([0, 0], [1, 0], [0, 1])]
+    >>> data = np.eye(2, dtype="float32"), np.zeros((2, 1), "float32")
+    >>> surface = loss_plane(model, nets, data, kind="through_three", points=4, layout="grid")
+    >>> surface.positions.tolist(), surface.loss[:3].tolist()
+    ([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], [0.0, 0.5, 0.5])
+    """
+    _check_options(kind, layout, points, len(nets), seed)
+    check_statistics(statistics)
+    objective = data if isinstance(data, Objective) else Objective(model, data)
+    for index, net in enumerate(nets):
+        objective.check(net, f"net {index}")
+    drawn = np.random.default_rng([seed, 0])
+    plane = PLANES[kind][1](nets, lambda: random_direction(model, nets[0], drawn, filter_normalise=filter_normalise))
+    if statistics == "interpolate":
+        _check_variances(plane)
+    coordinates = LAYOUTS[layout](points, plane.bounds, np.random.default_rng([seed, 1]))
+
+    own = np.array([evaluate(objective, net, statistics) for net in nets])
+    settings = {"kind": kind, "points": points, "layout": layout, "filter_normalise": filter_normalise, "seed": seed}
+    settings |= {"statistics": statistics} | _contents(nets, objective, own)
+    values = resumable(
+        lambda index: evaluate(objective, plane.point(*coordinates[index]), statistics),
+        points,
+        Path(checkpoint) if checkpoint else None,
+        settings,
+        progress,
+    )
+    positions, distances = (np.array(each) for each in zip(*map(plane.project, nets), strict=True))
+    anchors = distances <= IN_PLANE * max(plane.lengths)
+    return Surface(
+        kind=kind,
+        statistics=statistics if has_statistics(model) else "none",
+        coordinates=np.concatenate([positions[anchors], coordinates]),
+        loss=np.concatenate([own[anchors, 0], values[:, 0]]),
+        accuracy=np.concatenate([own[anchors, 1], values[:, 1]]),
+        positions=positions,
+        distances=distances,
+        net_loss=own[:, 0],
+        net_accuracy=own[:, 1],
+        lengths=plane.lengths,
+        cosine=plane.cosine,
+        filter_normalised=filter_normalise and kind == "random",
+    )
+
+
+def uniform(points: int, bounds: Bounds, rng: np.random.Generator) -> np.ndarray:
+    """Points drawn evenly from the rectangle, (points, 2)."""
+    low, high = zip(*bounds, strict=True)
+    return rng.uniform(low, high, (points, 2))
+
+
+def grid(points: int, bounds: Bounds, _: np.random.Generator) -> np.ndarray:
+    """Points on a square grid that reaches the edges, (points, 2); x runs fastest.
+
+    Raises:
+        ValueError: the number is no square.
+    """
+    side = math.isqrt(points)
+    if side**2 != points:
+        raise ValueError(f"Expected a square number of points for a grid, as {side**2}. Received: points={points}.")
+    x, y = np.meshgrid(*(np.linspace(low, high, side) for low, high in bounds))
+    return np.stack([x.ravel(), y.ravel()], 1)
+
+
+LAYOUTS: dict[str, Callable[[int, Bounds, np.random.Generator], np.ndarray]] = {"uniform": uniform, "grid": grid}
+
+
+def resumable(
+    function: Callable[[int], Evaluation],
+    count: int,
+    checkpoint: Path | None,
+    settings: dict[str, Any],
+    progress: Callable[[int], None] | None,
+) -> np.ndarray:
+    """The values of a function at 0 ... count - 1, (count, 2), kept in a file on the way.
+
+    Raises:
+        ValueError: the file is of other settings, or cannot be written.
+    """
+    if checkpoint:
+        check_writable(checkpoint.parent)
+    values = _begun(count, checkpoint, settings)
+    done, saved = len(values), time.monotonic()
+    values = np.concatenate([values, np.full((count - done, 2), np.nan)])
+    try:
+        while done < count:
+            values[done] = function(done)
+            done += 1
+            if checkpoint and time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
+                hdf5.write(checkpoint, CHECKPOINT_FORMAT, settings, {"values": values[:done]})
+                saved = time.monotonic()
+            if progress:
+                progress(done)
+    finally:
+        if checkpoint:
+            hdf5.write(checkpoint, CHECKPOINT_FORMAT, settings, {"values": values[:done]})
+    return values
+
+
+def _begun(count: int, checkpoint: Path | None, settings: dict[str, Any]) -> np.ndarray:
+    """What an earlier call has found, (n, 2)."""
+    if checkpoint is None or not checkpoint.exists():
+        return np.zeros((0, 2))
+    before, arrays = hdf5.read(checkpoint, CHECKPOINT_FORMAT)
+    # Another machine may differ in the last digits, another loss or network in the first.
+    same = np.shape(before["net_loss"]) == np.shape(settings["net_loss"]) and np.allclose(
+        before["net_loss"], settings["net_loss"], rtol=1e-4, equal_nan=True
+    )
+    changed = [key for key in settings if before.get(key) != settings[key] and not (key == "net_loss" and same)]
+    if changed:
+        fields = "; ".join(f"{key} was {before.get(key)!r}, is now {settings[key]!r}" for key in changed)
+        raise ValueError(
+            f"'{checkpoint}' keeps another landscape: {fields}. Finish that one, delete the file, or give another."
+        )
+    return arrays["values"][:count]
+
+
+def _contents(nets: Sequence[Params], objective: Objective, own: np.ndarray) -> dict[str, Any]:
+    """What tells nets and data, and by the nets' losses network and loss, from others."""
+    digests = [hashlib.sha256(b"".join(path.encode() + net[path].tobytes() for path in sorted(net))) for net in nets]
+    data = hashlib.sha256()
+    for batch in objective.batches:
+        for part in batch:
+            data.update(ops.convert_to_numpy(part).tobytes())
+    return {
+        "nets": [digest.hexdigest()[:16] for digest in digests],
+        "data": data.hexdigest()[:16],
+        "batch_sizes": sorted({len(inputs) for inputs, _ in objective.batches}),
+        "backend": keras.config.backend(),
+        "net_loss": own[:, 0].tolist(),
+    }
+
+
+def _check_options(kind: str, layout: str, points: int, nets: int, seed: int) -> None:
+    for name, value, known in (("kind", kind, PLANES), ("layout", layout, LAYOUTS)):
+        if value not in known:
+            raise ValueError(f"Expected {name} as one of {sorted(known)}. Received: {name}={value!r}.")
+    if points < FEWEST_POINTS:
+        raise ValueError(f"Expected at least {FEWEST_POINTS} points. Received: points={points}.")
+    if nets < PLANES[kind][0]:
+        raise ValueError(f"Expected at least {PLANES[kind][0]} nets for kind={kind!r}. Received: {nets}.")
+    if seed < 0:
+        raise ValueError(f"Expected a seed of at least 0. Received: seed={seed}.")
+
+
+def _check_variances(plane: Plane) -> None:
+    """Raises ValueError if a moving variance becomes negative in the plane, which it does first in a corner."""
+    corners = [plane.point(x, y) for x in plane.bounds[0] for y in plane.bounds[1]]
+    variances = [path for path in plane.like if path.endswith("/moving_variance")]
+    negative = [path for path in variances if any((corner[path] < 0).any() for corner in corners)]
+    if negative:
+        raise ValueError(
+            f"Expected moving variances that stay positive in the whole plane. Received: {negative}, which become "
+            "negative beyond the nets. Pass statistics='reestimate'."
+        )

@@ -1,0 +1,39 @@
+"""Double precision for one computation, on every backend."""
+
+import contextlib
+import importlib
+from collections.abc import Callable, Iterator
+
+import keras
+
+
+@contextlib.contextmanager
+def double_precision() -> Iterator[None]:
+    """Keras' operations keep float64 while this is open; on JAX and torch they turn it into float32 otherwise.
+
+    What is computed must be float64 itself: arrays, and the dtype policy of layers.
+
+    Example:
+
+    >>> with double_precision():
+    ...     keras.backend.standardize_dtype((keras.ops.ones(1, "float64") * keras.ops.ones(1, "float64")).dtype)
+    'float64'
+    """
+    # Private to Keras, which has no other switch; who needs the precision should look at the dtype that comes out.
+    table = importlib.import_module("keras.src.backend.common.dtypes").BIT64_TO_BIT32_DTYPE
+    before = table["float64"]
+    with _SWITCHES.get(keras.config.backend(), contextlib.nullcontext)():
+        table["float64"] = "float64"
+        try:
+            yield
+        finally:
+            table["float64"] = before
+
+
+def _jax_switch():
+    import jax
+
+    return jax.enable_x64(True)
+
+
+_SWITCHES: dict[str, Callable] = {"jax": _jax_switch}

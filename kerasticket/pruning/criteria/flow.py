@@ -1,0 +1,119 @@
+"""Criteria made of the flow through the network, without data: SynFlow."""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from kerasticket import autodiff
+from kerasticket.layers import InstanceNormalization
+from kerasticket.masks import Mask, Scores
+from kerasticket.params import Params
+from kerasticket.precision import double_precision
+from kerasticket.pruning.criteria.network import doubles, identity, kernels_of, network, overridden
+
+SHIFTS = ("bias", "beta", "moving_mean")
+IDENTITIES: tuple[type, ...] = (layers.ReLU, layers.LeakyReLU, layers.PReLU, layers.ELU, layers.Softmax)
+IDENTITIES += (layers.Rescaling, layers.Normalization, layers.UnitNormalization)
+SCALES = (layers.LayerNormalization, layers.GroupNormalization, layers.RMSNormalization, InstanceNormalization)
+
+
+def synflow(model, params: Params, mask: Mask, data, rng: np.random.Generator) -> Scores:
+    """w dR/dw / R, with R the sum of the outputs of the network of absolute weights for an input of ones.
+
+    Tanaka et al. 2020 (arXiv 2006.05467): each weight's share in the sum over all paths of the product
+    of the weights along it. Their method asks for 100 rounds of scoring and pruning
+    (`PruneAtInitialisation("synflow", rounds=100)`); in one round it empties layers.
+
+    Activations count as the identity, which on positive values ReLU is. Biases and other shifts are left out, so
+    every layer that all paths pass has scores that sum to 1 (their code takes the absolute values of shifts, and
+    paths then begin in mid-network). Norms that take the statistics of their input, for which R is no sum of paths,
+    count as their scale `gamma`; batch norms are in inference mode. Computed in float64, and divided by R, so that
+    products over many layers neither overflow nor vanish; R itself must not leave its range, 1e-308 to 1e308.
+
+    Raises:
+        ValueError: several inputs, an input of unknown shape, or layers that do not let R be a sum of paths, such as
+            attention or products of activations.
+    """
+    absolute = {p: np.zeros_like(a) if p.endswith(SHIFTS) else np.abs(a) for p, a in params.items()}
+    absolute |= {path: array for path, array in params.items() if not np.issubdtype(array.dtype, np.floating)}
+    kernels, ones = kernels_of(absolute, mask), np.ones(_input_shape(model))
+    with _linear(model), double_precision():
+        outputs = network(model, absolute, mask)
+
+        def flow(weights, inputs):
+            return ops.sum(ops.cast(outputs(weights, inputs), "float64"))
+
+        total = _checked(model, float(flow(kernels, ones)), float(flow(kernels, 2 * ones)))
+        slope = doubles(autodiff.gradient(lambda weights: flow(weights, ones) / total)(kernels))
+    return {path: kernel * s for path, kernel, s in zip(mask, kernels, slope, strict=True)}
+
+
+def _input_shape(model: keras.Model) -> tuple[int, ...]:
+    shape = getattr(model, "input_shape", None)
+    if not isinstance(shape, tuple) or any(not isinstance(side, int) for side in shape[1:]):
+        raise ValueError(
+            f"Criterion 'synflow' needs a model with one input of known shape. Received: '{model.name}' with {shape}."
+        )
+    return (1, *shape[1:])
+
+
+def _checked(model: keras.Model, once: float, twice: float) -> float:
+    """R, after a look that twice the input gives twice of it."""
+    if once == 0:
+        return 1.0  # no path is left from input to output: all scores are 0
+    if not (math.isfinite(once) and math.isclose(twice, 2 * once, rel_tol=1e-5)):
+        raise ValueError(
+            f"Criterion 'synflow' needs a network that is linear once its activations are. Received: '{model.name}', "
+            f"whose outputs sum to {once:g} for an input of ones, and to {twice:g} for twos. Attention, gates and "
+            "added constants are among what it cannot judge; take another criterion."
+        )
+    return once
+
+
+class _Double(keras.DTypePolicy):
+    """Computes in float64 with variables of another type, which Keras then casts."""
+
+    @property
+    def compute_dtype(self):
+        return "float64"
+
+
+@contextlib.contextmanager
+def _linear(model: keras.Model) -> Iterator[None]:
+    """The layers of the model compute in float64 without activations, and norms of their input only scale."""
+    members = [layer for layer in model._flatten_layers() if isinstance(layer, keras.Layer)]
+    changes: list[tuple] = [(layer, "activation", identity) for layer in members if hasattr(layer, "activation")]
+    changes += [(layer, "call", identity) for layer in members if isinstance(layer, IDENTITIES)]
+    changes += [(layer, "call", _scale(layer)) for layer in members if isinstance(layer, SCALES)]
+    # A nested model would cast what enters it to the dtype that it was made for.
+    nested = [layer for layer in members if hasattr(layer, "_convert_inputs_to_tensors")]
+    changes += [(layer, "_convert_inputs_to_tensors", lambda inputs: inputs) for layer in nested]
+    policies = [(layer, layer.dtype_policy) for layer in members]
+    try:
+        for layer, _ in policies:
+            layer.dtype_policy = _Double("float32")
+        with overridden(changes):
+            yield
+    finally:
+        for layer, policy in policies:
+            layer.dtype_policy = policy
+
+
+def _scale(layer: keras.Layer) -> Callable:
+    """What is left of a norm without its statistics: the scale, and the pooling of ours."""
+
+    def call(inputs, *args, **kwargs):
+        gamma = getattr(layer, "gamma", None)
+        gamma = getattr(layer, "scale", None) if gamma is None else gamma  # RMSNormalization's
+        if gamma is not None and not isinstance(gamma, bool):
+            axes = np.atleast_1d(getattr(layer, "axis", -1)) % len(inputs.shape)
+            shape = [side if axis in axes else 1 for axis, side in enumerate(inputs.shape)]
+            inputs = inputs * ops.reshape(ops.cast(gamma, "float64"), shape)
+        pool = getattr(layer, "pool_size", 1)
+        return ops.average_pool(inputs, pool, strides=pool) if pool > 1 else inputs
+
+    return call

@@ -1,0 +1,251 @@
+"""Iterative magnitude pruning as one Keras callback: train, prune, rewind, repeat, inside a single `fit`."""
+
+import dataclasses
+import math
+import time
+import warnings
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from kerasticket import masking, masks, optimizer_state
+from kerasticket.data import seek
+from kerasticket.masks import Mask
+from kerasticket.params import Params
+from kerasticket.pruning import criteria
+from kerasticket.pruning.allocation import Allocation
+from kerasticket.pruning.rewinding import REWINDS, Restart
+from kerasticket.pruning.structures import Structure
+from kerasticket.records import Round
+from kerasticket.tickets import Ticket
+
+
+class IterativeMagnitudePruning(keras.callbacks.Callback):
+    """Finds lottery tickets (Frankle & Carbin 2019; with `rewind_epoch`, Frankle et al. 2020).
+
+    Each round trains the network, prunes `fraction` of its remaining weights and rewinds the rest. `fit` must
+    run for `total_epochs` and ends rewound: the model then is the last ticket, with a fresh optimizer if
+    `rewind_epoch` is 0. Put it last in `callbacks`: what comes after it sees the rewound model.
+
+    Data made by `kerasticket.data.pipeline` draws its order from (seed, round, epoch), so that a search
+    that starts again from ticket r goes on exactly as if it had not been interrupted.
+
+    Args:
+        rounds: how many times to prune.
+        fraction: share of the *remaining* prunable weights that a round removes, rounded half to even.
+        epochs_per_round: epochs of a whole training.
+        rewind_epoch: k; weights, statistics, seed states, step count and optimizer slots go back to where
+            they were after k epochs of the first round. Rounds after the first then train
+            `epochs_per_round - k` epochs.
+        scope: "global" (all layers ranked together), "layer", or another name in `scopes.SCOPES`.
+        criterion: a name in `criteria.CRITERIA` or a function with their signature.
+        rewind_scope: "all", or "kernels": biases, norms and statistics keep their trained values, as in the
+            code of McDermott & Parhi (arXiv 2503.17905). The paper's text, and the default here: all. Two more keep
+            the trained weights and momentum (Renda et al. 2020): "learning_rate" goes back to `rewind_epoch` in
+            the schedule alone, "nothing" fine-tunes at the last rate. Tickets then are trained networks, and
+            `rewind_epoch` of theirs is the position in the schedule.
+        start: an earlier ticket to go on from ("syn8", then IMP); its provenance is kept.
+        until_sparsity: stop after the round that reaches this sparsity.
+        seed: of the criterion's random numbers.
+        data: handed to the criterion.
+        structure: what is pruned as one, a name in `structures.STRUCTURES` or a structure; `fraction` then is
+            that of the remaining filters, blocks, ...
+        empty_layers: "warn" where a layer loses its last weight, "keep" its best one, or "refuse".
+        evaluate: called with the trained model before it is pruned; returns a dict of numbers for `Round`.
+        on_round_end: called with (round record, next ticket, trained params) after each rewind.
+        stage: name of this search in the tickets' provenance.
+
+    Attributes:
+        tickets: `tickets[r]` has been pruned r times more than `tickets[0]`, the one started from.
+        rounds_done: one `Round` per training, index counted from the dense network.
+        total_epochs: what to pass to `fit(epochs=...)`.
+
+    Raises:
+        ValueError: any argument out of range, at once; a model without masks or with unnamed layers, an
+            optimizer with moving averages or a number of epochs that is not `total_epochs`, before training.
+        FloatingPointError: the loss is not finite; round and epoch are named.
+
+    >>> imp = IterativeMagnitudePruning(rounds=10, fraction=0.2, epochs_per_round=60, rewind_epoch=3)
+    >>> imp.total_epochs
+    573
+    """
+
+    def __init__(
+        self,
+        rounds: int = 10,
+        fraction: float = 0.2,
+        epochs_per_round: int = 60,
+        rewind_epoch: int = 0,
+        scope: str = "global",
+        criterion: str | criteria.Criterion = "magnitude",
+        rewind_scope: str = "all",
+        *,
+        start: Ticket | None = None,
+        until_sparsity: float | None = None,
+        seed: int = 0,
+        data=None,
+        evaluate: Callable[[keras.Model], dict[str, float]] | None = None,
+        on_round_end: Callable[[Round, Ticket, Params], None] | None = None,
+        stage: str = "imp",
+        structure: str | Structure = "weights",
+        empty_layers: str = "warn",
+    ):
+        super().__init__()
+        _check(rounds, fraction, epochs_per_round, rewind_epoch, rewind_scope, until_sparsity, start)
+        if not (isinstance(seed, int) and seed >= 0):
+            raise ValueError(f"`seed` must be a whole number of at least 0. Received: {seed=}")
+        self.rounds, self.fraction, self.epochs_per_round = rounds, float(fraction), epochs_per_round
+        self.rewind_epoch, self.rewind_scope, self.until_sparsity = rewind_epoch, rewind_scope, until_sparsity
+        self.start, self.seed, self.data = start, seed, data
+        self.evaluate, self.on_round_end = evaluate, on_round_end
+        self._allocation, self._scores = Allocation(scope, structure, empty_layers), criteria.get(criterion)
+        name = criterion if isinstance(criterion, str) else getattr(criterion, "__name__", repr(criterion))
+        self._stage = {"name": stage, "criterion": name, "scope": scope, "fraction": self.fraction}
+        self._stage |= {"rewind_epoch": rewind_epoch, "rewind_scope": rewind_scope, "seed": seed}
+        if structure != "weights":
+            self._stage["structure"] = str(structure)
+        self._first_epoch = start.rewind_epoch if start else 0
+        self._first_round = start.round if start else 0
+        self.tickets: list[Ticket] = []
+        self.rounds_done: list[Round] = []
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs of the first round and of the R - 1 shorter ones after it."""
+        later = (self.rounds - 1) * (self.epochs_per_round - self.rewind_epoch)
+        return self.epochs_per_round - self._first_epoch + later
+
+    def position(self, epoch: int) -> tuple[int, int]:
+        """(round counted from dense, epoch of the learning-rate schedule) of epoch `epoch` of this `fit`."""
+        first = self.epochs_per_round - self._first_epoch
+        if epoch < first:
+            return self._first_round, self._first_epoch + epoch
+        later, within = divmod(epoch - first, self.epochs_per_round - self.rewind_epoch)
+        return self._first_round + 1 + later, self.rewind_epoch + within
+
+    def on_train_begin(self, logs=None):
+        masking.require_masked(self.model)
+        if self.params.get("epochs") != self.total_epochs:
+            raise ValueError(
+                f"Expected fit(epochs=imp.total_epochs), that is {self.total_epochs}: {self.rounds} rounds of "
+                f"{self.epochs_per_round} epochs, rewound to epoch {self.rewind_epoch}. "
+                f"Received: epochs={self.params.get('epochs')}."
+            )
+        if getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer).use_ema:
+            raise ValueError("Expected an optimizer without use_ema, which replaces the weights after the last rewind.")
+        optimizer_state.build(self.model)
+        self._rate = optimizer_state.get_learning_rate(self.model)
+        ticket = self.start or Ticket.dense(self.model)
+        ticket.apply(self.model)
+        self._rewind_point = ticket if ticket.rewind_epoch == self.rewind_epoch else None
+        self.tickets, self.rounds_done = [ticket], []
+        self._mask, self._started = masking.get_mask(self.model), time.perf_counter()
+        self._epochs_seen = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch and not self._epochs_seen:
+            raise ValueError(f"Expected fit(initial_epoch=0); `start=` goes on from a ticket. Received: {epoch}.")
+        self._epochs_seen += 1
+        round, within = self.position(epoch)
+        seek(round=round, epoch=within)
+
+    def on_epoch_end(self, epoch, logs=None):
+        round, within = self.position(epoch)
+        loss = float((logs or {}).get("loss", math.nan))
+        if not math.isfinite(loss):
+            raise _diverged(f"The loss is {loss}", round, within)
+        if self._rewind_point is None and within + 1 == self.rewind_epoch:
+            self._remember_rewind_point()
+        if within + 1 == self.epochs_per_round:
+            self._end_round(round, logs or {})
+
+    def on_train_end(self, logs=None):
+        done = len(self.rounds_done) == self.rounds or self._is_sparse_enough(self.tickets[-1])
+        if not done or self.position(self._epochs_seen - 1)[1] + 1 != self.epochs_per_round:
+            warnings.warn(
+                f"Training stopped after {len(self.rounds_done)} of {self.rounds} rounds, so the model is no ticket. "
+                "To go on from the last one: imp.tickets[-1].apply(model).",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    def _is_sparse_enough(self, ticket: Ticket) -> bool:
+        return self.until_sparsity is not None and ticket.sparsity >= self.until_sparsity
+
+    def _remember_rewind_point(self) -> None:
+        state = optimizer_state.masked_state(optimizer_state.get_state(self.model), self._mask)
+        params, self._rate = masking.get_params(self.model), optimizer_state.get_learning_rate(self.model)
+        self._rewind_point = dataclasses.replace(
+            self.tickets[0], params=params, optimizer=state, rewind_epoch=self.rewind_epoch
+        )
+        self.tickets[0] = self._rewind_point
+
+    def _end_round(self, round: int, logs: dict) -> None:
+        trained = masking.get_params(self.model)
+        if not all(np.isfinite(array).all() for array in trained.values()):  # a NaN can hide behind a ReLU
+            raise _diverged("Weights are not finite", round, self.epochs_per_round - 1)
+        seconds = time.perf_counter() - self._started
+        evaluation = self.evaluate(self.model) if self.evaluate else {}
+        pruning_started = time.perf_counter()
+        ticket, rates = self._next_ticket(round, trained)
+        ticket.apply(self.model)
+        optimizer_state.set_learning_rate(self.model, rates)  # callbacks may have lowered it
+        seconds += time.perf_counter() - pruning_started
+        record = self._record(round, logs, seconds, evaluation)
+        self.tickets.append(ticket)
+        self.rounds_done.append(record)
+        self._mask = ticket.mask
+        if self.on_round_end:
+            self.on_round_end(record, ticket, trained)
+        if self._is_sparse_enough(ticket):
+            self.model.stop_training = True
+        self._started = time.perf_counter()
+
+    def _next_ticket(self, round: int, trained: Params) -> tuple[Ticket, Params]:
+        """The rewind point under the mask that this round's training has earned, and its learning rates."""
+        rng = np.random.default_rng([self.seed, round])
+        scores = self._scores(self.model, trained, self._mask, self.data, rng)
+        mask: Mask = self._allocation.by_fraction(self.model, scores, self._mask, self.fraction)
+        point = Restart(self._rewind_point.params, self._rewind_point.optimizer, self._rate)
+        restart = REWINDS[self.rewind_scope](point, trained, self.model, self._rewind_point)
+        ticket = self.tickets[-1].pruned(
+            mask, self._stage, params=restart.params, optimizer=restart.optimizer, round=round + 1
+        )
+        return ticket, restart.rates
+
+    def _record(self, round: int, logs: dict, seconds: float, evaluation: dict[str, float]) -> Round:
+        kept, total = masks.kept(self._mask), masks.total(self._mask)
+        accuracy = float(logs.get("accuracy", math.nan))
+        return Round(round, masks.sparsity(self._mask), kept, total, float(logs["loss"]), accuracy, seconds, evaluation)
+
+
+def _diverged(what: str, round: int, epoch: int) -> FloatingPointError:
+    return FloatingPointError(
+        f"{what} after epoch {epoch + 1} of round {round}. Lower the learning rate, or look for broken images; "
+        "tickets of earlier rounds are in `tickets`."
+    )
+
+
+def _check(rounds, fraction, epochs_per_round, rewind_epoch, rewind_scope, until_sparsity, start) -> None:
+    if not (isinstance(fraction, (int, float)) and 0 < fraction < 1):
+        raise ValueError(f"`fraction`, a share of the *remaining* weights, must lie in (0, 1). Received: {fraction=}")
+    for name, value in (("rounds", rounds), ("epochs_per_round", epochs_per_round)):
+        if not (isinstance(value, int) and value >= 1):
+            raise ValueError(f"`{name}` must be a whole number of at least 1. Received: {name}={value!r}")
+    if not (isinstance(rewind_epoch, int) and 0 <= rewind_epoch < epochs_per_round):
+        raise ValueError(
+            f"`rewind_epoch` must be a whole number from 0 to epochs_per_round - 1 = {epochs_per_round - 1}, "
+            f"so that training goes on after the rewind point. Received: {rewind_epoch=}"
+        )
+    if rewind_scope not in REWINDS:
+        raise ValueError(f"`rewind_scope` must be one of {tuple(REWINDS)}. Received: {rewind_scope=}")
+    if until_sparsity is not None and not (isinstance(until_sparsity, (int, float)) and 0 < until_sparsity < 1):
+        raise ValueError(f"`until_sparsity` is a share of all prunable weights in (0, 1). Received: {until_sparsity=}")
+    if start is not None and not isinstance(start, Ticket):
+        raise ValueError(f"`start` must be a Ticket. Received: {start!r}; a file is read by kerasticket.Ticket.load.")
+    if start is not None and start.rewind_epoch > rewind_epoch:
+        raise ValueError(
+            f"`start` is a ticket at epoch {start.rewind_epoch}; it cannot be rewound to epoch {rewind_epoch} "
+            f"before that. Pass rewind_epoch >= {start.rewind_epoch}."
+        )
