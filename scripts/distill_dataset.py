@@ -2,7 +2,7 @@
 
     python scripts/distill_dataset.py                                    # IDC, digits, 10 images per class
     python scripts/distill_dataset.py --method dm --out my.h5            # by distribution matching; also dc, dsa,
-                                                                         # mtt, rded, selection
+                                                                         # mtt, tesla, rded, selection
     python scripts/distill_dataset.py --preset cifar10-cpu               # CIFAR-10 within 3 hours on two cores
     python scripts/distill_dataset.py --preset cifar10-paper             # IDC as published: days on a GPU
 
@@ -22,7 +22,7 @@ from typing import Any
 from quiet import import_keras
 
 SECONDS_BETWEEN_PREVIEWS = 60
-METHODS = ("idc", "dc", "dsa", "dm", "mtt", "rded", "selection")
+METHODS = ("idc", "dc", "dsa", "dm", "mtt", "tesla", "rded", "selection")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +124,7 @@ def tuned(preset: str, method: str, ipc: int) -> dict[str, Any]:
     }
     if (preset, method) == ("cifar10-paper", "idc"):
         return {"learning_rate": 0.005 * ipc / 10}
-    return settings.get((preset, method), {})
+    return settings.get((preset, "mtt" if method == "tesla" else method), {})
 
 
 def parse(arguments: list[str]) -> tuple[Config, Any]:
@@ -139,6 +139,7 @@ def parse(arguments: list[str]) -> tuple[Config, Any]:
 
     makers = dict(kt.distillation.METHODS)
     makers |= {each.__name__: functools.partial(each, known.ipc) for each in (kt.distillation.dc, kt.distillation.dsa)}
+    makers["tesla"] = functools.partial(kt.distillation.TrajectoryMatching, form="constant-memory")
     published = makers[known.method]()
     settings = dataclasses.replace(published, **tuned(known.preset, known.method, known.ipc))
     config = dataclasses.replace(PRESETS[known.preset], ipc=known.ipc)

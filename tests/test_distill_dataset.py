@@ -31,12 +31,14 @@ def call(tmp_path, *flags):
 @pytest.mark.parametrize("method", distill_dataset.METHODS)
 def test_every_preset_has_every_method(preset, method):
     config, settings = distill_dataset.parse(["--preset", preset, "--method", method, "--ipc", "3"])
-    expected = {"dc": "idc", "dsa": "idc"}.get(method, method)
+    expected = {"dc": "idc", "dsa": "idc", "tesla": "mtt"}.get(method, method)
     assert settings.name == expected
+    assert getattr(settings, "form", None) == {"mtt": "unrolled", "tesla": "constant-memory"}.get(method)
     assert config.ipc == 3
     if preset == "cifar10-paper":  # as published, but for IDC's rate, which it scales with ipc
         published = {"dc": kt.distillation.dc, "dsa": kt.distillation.dsa}.get(method)
-        plain = published(3) if published else kt.distillation.METHODS[method]()
+        plain = published(3) if published else kt.distillation.METHODS[expected]()
+        plain = dataclasses.replace(plain, form=settings.form) if method == "tesla" else plain
         rate = {"learning_rate": pytest.approx(0.0015)} if method == "idc" else {}
         assert dataclasses.asdict(settings) == dataclasses.asdict(plain) | rate
 

@@ -1,5 +1,6 @@
 """Importers of other projects' distilled sets: each format, the check of the space, and files that mean harm."""
 
+import dataclasses
 import io
 import os
 import pickle
@@ -94,6 +95,9 @@ def test_a_set_of_other_data_is_refused(tmp_path, digits, stored):
         importers.read(write("arrays", tmp_path, images[:, :8, :8], labels), "arrays", real=digits)
     with pytest.raises(ValueError, match=r"no images of the classes \['9'\]"):
         importers.read(write("arrays", tmp_path, images[labels < 9], labels[labels < 9]), "arrays", real=digits)
+    few = dataclasses.replace(digits, images=digits.images[digits.labels < 9], labels=digits.labels[digits.labels < 9])
+    with pytest.raises(ValueError, match=r"real images of every class.*none of \['9'\]"):
+        importers.read(write("arrays", tmp_path, images, labels), "arrays", real=few)
     with pytest.raises(ValueError, match=r"labels must lie in 0\.\.9"):
         importers.read(write("arrays", tmp_path, images, labels + 1), "arrays", real=digits)
     with pytest.raises(ValueError, match="whole numbers as labels"):

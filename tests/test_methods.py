@@ -99,8 +99,22 @@ def test_any_method_takes_soft_labels(name, digits):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_refuses_more_images_than_a_class_has(name, digits):
-    with pytest.raises(ValueError, match="12|images"):
+    with pytest.raises(ValueError, match="class '0' has only 12 images"):
         small(name).distill(digits, ipc=13, seed=0)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_refuses_data_that_lack_a_class(name, digits):
+    without = digits.labels != 3
+    few = dataclasses.replace(digits, images=digits.images[without], labels=digits.labels[without])
+    with pytest.raises(ValueError, match="class '3' has only 0 images"):
+        small(name).distill(few, ipc=1, seed=0)
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if hasattr(METHODS[name], "factor")])
+def test_a_method_refuses_a_factor_that_does_not_fit_the_images(name, digits):
+    with pytest.raises(ValueError, match="factor must be at least 1 and leave pixels.*Received: 17"):
+        small(name, factor=17).distill(digits, ipc=1, seed=0)
 
 
 @pytest.mark.parametrize("name", METHODS)

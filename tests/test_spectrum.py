@@ -97,7 +97,7 @@ def test_moments_of_the_density(case, monkeypatch):
 
 def test_the_density_is_that_of_the_eigenvalues(case, monkeypatch):
     """The dense spectrum smoothed with the same Gaussian lies within errors."""
-    model, data, curvature, dense = case
+    model, data, _, dense = case
     quick(monkeypatch, dense)
     density = spectral_density(model, data, probes=300, width=0.05 * np.abs(dense).max())
     exact = np.linalg.eigvalsh(dense)

@@ -219,6 +219,9 @@ def _check(distilled: DistilledSet, real: ImageSet, path: Path) -> None:
     missing = sorted(set(range(real.num_classes)) - set(present.tolist()))
     if missing:
         raise ValueError(f"{path} has no images of the classes {[real.class_names[label] for label in missing]}.")
+    absent = [name for label, name in enumerate(real.class_names) if not (real.labels == label).any()]
+    if absent:
+        raise ValueError(f"Expected real images of every class, to compare with. Received: none of {absent}.")
     found = evidence(distilled, real)
     better = _better_space(found, distilled.space, distilled.decoded_count)
     if better:

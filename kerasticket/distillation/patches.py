@@ -101,6 +101,7 @@ class RealisticPatches:
         (20, 10)
         """
         cell_size(images.input_shape[0], self.factor)
+        start = dataclasses.replace(self.start(images, ipc, seed), factor=self.factor)
         smallest = int(np.bincount(images.labels, minlength=images.num_classes).min())
         available, wanted = min(self.candidates, smallest), ipc * self.factor**2
         if not 1 <= wanted <= available:
@@ -108,7 +109,6 @@ class RealisticPatches:
                 f"Expected ipc * factor^2 in 1..{available}, the candidates of the smallest class. "
                 f"Received: ipc={ipc}, factor={self.factor}, so {wanted} crops."
             )
-        start = dataclasses.replace(self.start(images, ipc, seed), factor=self.factor)
         judge = _Judge(self, images, ipc, seed)
         run(
             self,

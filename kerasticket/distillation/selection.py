@@ -183,11 +183,8 @@ class Selection:
         >>> Selection("k_center", net_epochs=1, width=4).distill(few, ipc=2, seed=0).images.shape
         (20, 16, 16, 1)
         """
-        smallest = int(np.bincount(images.labels, minlength=images.num_classes).min())
-        if not 1 <= ipc <= smallest:
-            raise ValueError(f"Expected ipc in 1..{smallest}, the images of the smallest class. Received: ipc={ipc}")
-        judgement = _Judgement(self, images, ipc, seed)
         start = self.start(images, ipc, seed)
+        judgement = _Judgement(self, images, ipc, seed)
         run(
             self,
             start,
