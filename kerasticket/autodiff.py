@@ -57,7 +57,7 @@ def functional_loss(model: keras.Model, loss: Callable[[Any, Any], Any]) -> Func
 
 
 def mean_of_loss(loss: Callable[[Any, Any], Any], targets, outputs):
-    """The mean of a loss over all its values, in float32 at least; the reduction of a `keras.losses.Loss` is ignored."""
+    """The mean of a loss over all its values, in float32 at least, whatever reduction the loss has."""
     # Not Loss.__call__ and ops.mean: they drop from float64 to float32 on torch.
     per_example = loss.call if isinstance(loss, keras.losses.Loss) else loss
     if keras.backend.standardize_dtype(outputs.dtype) in ("float16", "bfloat16"):

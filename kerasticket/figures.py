@@ -473,7 +473,7 @@ def landscapes(panels: dict[str, Surface], quantity: str = "loss", title: str = 
             axes.set_xlabel(AXES[surface.kind][0])
             axes.set_ylabel(AXES[surface.kind][1])
         bar = figure.colorbar(matplotlib.cm.ScalarMappable(norm, COLORS[quantity]), ax=drawn, label=quantity)
-        bar.set_ticks(_levels(norm, 9), labels=[f"{level:.2g}" for level in _levels(norm, 9)])
+        bar.set_ticks(_levels(norm, 9).tolist(), labels=[f"{level:.2g}" for level in _levels(norm, 9)])
         bar.minorticks_off()
         figure.legend(handles=_net_handles(panels.values()), loc="outside lower center", ncols=2, frameon=False)
         figure.suptitle(title, fontsize=11)
@@ -492,6 +492,8 @@ def _scale(values: np.ndarray, quantity: str) -> Normalize:
 def _levels(norm: Normalize, count: int) -> np.ndarray:
     """Values that are evenly spaced on a scale, both ends among them."""
     space = np.geomspace if isinstance(norm, LogNorm) else np.linspace
+    assert norm.vmin is not None
+    assert norm.vmax is not None
     return space(norm.vmin, norm.vmax, count)
 
 

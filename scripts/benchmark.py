@@ -90,6 +90,20 @@ def roofline() -> Row:
     return "share of the convolutions' own speed, width 128", sides, ratios, 1280
 
 
+def hessian() -> Row:
+    size = {"width": 32, "coordinates": 100}
+    sides: dict[str, Side] = {
+        "Taylor mode": ("taylor_diagonal", size),
+        "products": ("diagonal_by_products", size),
+        "pytorch": ("pytorch_diagonal", size),
+    }
+    ratios = {
+        "Taylor mode / products one by one": ("Taylor mode", "products"),
+        "Taylor mode / PyTorch, a backward pass each": ("Taylor mode", "pytorch"),
+    }
+    return "100 entries of the Hessian's diagonal, ConvNet-3 of width 32, 64 images", sides, ratios, 6400
+
+
 def idc() -> Row:
     size = {"width": 128, "ipc": 10}
     sides: dict[str, Side] = {
@@ -130,6 +144,7 @@ ROWS = {
     "backends": backends,
     "roofline": roofline,
     "idc": idc,
+    "hessian": hessian,
     "memory": memory,
 }
 FLOP = {"idc": idc_flop}  # of a run, where the arithmetic is known

@@ -212,6 +212,70 @@ def pytorch_matching(width: int, ipc: int) -> Work:
     return work
 
 
+def curvature(width: int, coordinates: int):
+    """A ConvNet-3's `Curvature` on 64 images, and random coordinates of it, boolean by path."""
+    import_keras()
+    import keras
+    import numpy as np
+
+    from kerasticket.analysis.curvature import Curvature
+
+    model = network("convnet", width, masked=False)
+    model.compile(loss=keras.losses.CategoricalCrossentropy(from_logits=True))
+    images = np.random.default_rng(0).normal(size=(BATCH, *SHAPE)).astype("float32")
+    hessian = Curvature(model, (images, np.eye(CLASSES, dtype="float32")[np.arange(BATCH) % CLASSES]))
+    drawn = np.random.default_rng(0).permutation(hessian.size) < coordinates
+    return hessian, hessian.split(drawn)
+
+
+def taylor_diagonal(width: int, coordinates: int) -> Work:
+    """What `kt.analysis.hessian_diagonal` does at each call, but for tracing, which is done once."""
+    import numpy as np
+
+    hessian, chosen = curvature(width, coordinates)
+    from kerasticket.analysis.taylor import AlongLines
+
+    ((inputs, targets, _),) = hessian.batches
+    lines = AlongLines(hessian.model, hessian.loss, inputs, targets)
+
+    def work() -> None:
+        points = lines.points(inputs)
+        for path, variable in hessian.variables.items():
+            if chosen[path].any():
+                lines.second(variable, np.flatnonzero(chosen[path]), points, targets)
+
+    return work
+
+
+def diagonal_by_products(width: int, coordinates: int) -> Work:
+    """The same entries by compiled Hessian-vector products, one by one."""
+    import numpy as np
+
+    hessian, chosen = curvature(width, coordinates)
+
+    def work() -> None:
+        for position in np.flatnonzero(hessian.join(chosen)):
+            hessian.product(np.eye(1, hessian.size, int(position))[0])
+
+    return work
+
+
+def pytorch_diagonal(width: int, coordinates: int) -> Work:
+    """The peer: see `peers.py`."""
+    import peers
+    import torch
+
+    torch.manual_seed(0)
+    model = peers.convnet(width).eval()
+    x, y = torch.randn(BATCH, 3, 32, 32), torch.arange(BATCH) % CLASSES
+    positions = torch.randperm(sum(p.numel() for p in model.parameters()))[:coordinates].tolist()
+
+    def work() -> None:
+        peers.hessian_diagonal(model, x, y, positions)
+
+    return work
+
+
 def pytorch(net: str, width: int, images: int, passes: int, *, options: str = "") -> Work:
     """The peer: see `peers.py`."""
     import peers
@@ -231,7 +295,10 @@ def pytorch(net: str, width: int, images: int, passes: int, *, options: str = ""
 
 SIDES: dict[str, Callable[..., Work]] = {
     function.__name__: function
-    for function in (through_fit, bare_loop, jax_loop, convolutions, matching, pytorch_matching, pytorch)
+    for function in (
+        *(through_fit, bare_loop, jax_loop, convolutions, matching, taylor_diagonal, diagonal_by_products),
+        *(pytorch, pytorch_matching, pytorch_diagonal),
+    )
 }
 
 

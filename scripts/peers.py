@@ -233,3 +233,18 @@ class Matching:
         self.optimizer.zero_grad()
         F.cross_entropy(self.model(x), y).backward()
         self.optimizer.step()
+
+
+def hessian_diagonal(model: nn.Module, x: torch.Tensor, y: torch.Tensor, positions: list[int]) -> list[float]:
+    """Entries of the diagonal as the authors compute them: the gradient with its graph, then a backward pass each.
+
+    `positions` count through all parameters, flattened one after the other.
+    """
+    parameters = list(model.parameters())
+    gradients = torch.autograd.grad(F.cross_entropy(model(x), y), parameters, create_graph=True)
+    places = [(index, entry) for index, p in enumerate(parameters) for entry in range(p.numel())]
+    entries = []
+    for index, entry in (places[position] for position in positions):
+        second = torch.autograd.grad(gradients[index].reshape(-1)[entry], parameters[index], retain_graph=True)[0]
+        entries.append(float(second.reshape(-1)[entry]))
+    return entries

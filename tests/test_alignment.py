@@ -14,6 +14,7 @@ from keras import layers, ops
 from test_models import SMALL, small
 
 import kerasticket as kt
+from kerasticket import autodiff
 from kerasticket.analysis import alignment, linear_path
 from kerasticket.analysis.alignment import align, permute, weight_matching
 from kerasticket.analysis.channel_rules import RULES
@@ -43,6 +44,18 @@ MERGES = {layers.Add, layers.Subtract, layers.Multiply, layers.Average, layers.M
 # Groups of channels where they are not that of the Dense before and one of the layer's own if that makes channels.
 MAKING = {cls for cls in RULES if re.match("Masked|Dense|Conv|Einsum", cls.__name__)} - {layers.Concatenate}
 COMPARING = {layers.Softmax, layers.Rescaling}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def zeros_at_first():
+    """All tests draw their own weights, and JAX takes seconds to compile each initial draw."""
+
+    def zeros(_, shape, dtype=None):
+        return ops.zeros(shape, dtype)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras.initializers.GlorotUniform, "__call__", zeros)
+        yield
 
 
 def layer_model(cls: type) -> keras.Model:
@@ -136,12 +149,18 @@ def shuffles(model: keras.Model, seed: int) -> alignment.Permutations:
     return {name: rng.permutation(group.size) for name, group in channel_groups(model).items()}
 
 
+@functools.cache
+def forward(model: keras.Model):
+    """Compiled, as JAX otherwise compiles every operation for itself."""
+    return autodiff.jit(lambda trainable, other, x: model.stateless_call(trainable, other, x, training=False)[0])
+
+
 def outputs(model: keras.Model, params) -> list[np.ndarray]:
     kt.set_params(model, params)
     rng = np.random.default_rng(9)
     x = [rng.normal(size=(2, *tensor.shape[1:])).astype("float32") for tensor in model.inputs]
-    results = model(x if len(x) > 1 else x[0], training=False)
-    return [ops.convert_to_numpy(y) for y in (results if isinstance(results, list) else [results])]
+    results = forward(model)(model.trainable_variables, model.non_trainable_variables, x if len(x) > 1 else x[0])
+    return [ops.convert_to_numpy(y) for y in keras.tree.flatten(results)]
 
 
 def check_outputs_are_kept(model: keras.Model) -> None:

@@ -181,3 +181,29 @@ def kernels_in_order(params, net):
         return (0 if layer == "stem_conv" else 2, "", "", 0)
 
     return [kernels[path] for path in sorted(kernels, key=place)]
+
+
+def test_diagonals_are_sides():
+    """Taylor mode and products give as many entries as asked, again and again."""
+    for kind in ("taylor_diagonal", "diagonal_by_products"):
+        work = benchmark_sides.SIDES[kind](4, 5)
+        work()
+        work()
+
+
+def test_the_peer_of_the_hessian_is_right():
+    """Against torch's own dense Hessian, of a linear softmax classifier."""
+    torch = pytest.importorskip("torch")
+    import peers
+
+    x, y = torch.randn(6, 4), torch.arange(6) % 3
+    model = torch.nn.Linear(4, 3)
+    weights = torch.cat([p.detach().reshape(-1) for p in model.parameters()])
+
+    def loss(flat):
+        return torch.nn.functional.cross_entropy(x @ flat[:12].reshape(3, 4).T + flat[12:], y)
+
+    dense = torch.autograd.functional.hessian(loss, weights)
+    positions = [14, 0, 7]
+    expected = [float(dense[i, i]) for i in positions]
+    np.testing.assert_allclose(peers.hessian_diagonal(model, x, y, positions), expected, rtol=1e-4)

@@ -350,7 +350,7 @@ def test_hutchinson_is_unbiased_and_knows_its_error(exact_operator):
     np.testing.assert_allclose(reported, error, rtol=0.15, atol=1e-6)
     deviation = (curvature.join(diagonal.values) - np.diag(dense))[error > 0] / error[error > 0]
     assert np.abs(deviation).max() < 5
-    assert 0.8 < np.std(deviation) < 1.2
+    assert 0.7 < np.std(deviation) < 1.3  # entries share their probes
     row = diagonal.statistics()
     assert (row.minimum, row.maximum, row.magnitude) == (None, None, None)
     assert row.noise == pytest.approx(np.sqrt(np.mean(error**2)), rel=0.1)

@@ -121,8 +121,8 @@ def test_an_early_end():
     ("function", "options", "match"),
     [
         (top_eigenvalues, {"which": "middle"}, "which"),
-        (top_eigenvalues, {"k": 0}, "eigenvalues of 93 weights"),
-        (top_eigenvalues, {"k": 93}, "1 to 92"),
+        (top_eigenvalues, {"k": 0}, "eigenvalues of 101 weights"),
+        (top_eigenvalues, {"k": 101}, "1 to 100"),
         (top_eigenvalues, {"batches": 2}, "batches"),
         (spectral_density, {"steps": 0}, "steps from 1"),
         (spectral_density, {"probes": 1}, "probes from 2"),

@@ -1,9 +1,11 @@
 """The stability lab: linear paths, landscapes and curvature of a loss, and what masks have in common."""
 
+from kerasticket.analysis.alignment import align, permute, weight_matching
 from kerasticket.analysis.bezier import bezier_path
 from kerasticket.analysis.connectivity import linear_path
 from kerasticket.analysis.dead_units import dead_units
 from kerasticket.analysis.distances import distance
+from kerasticket.analysis.features import layerwise_feature_connectivity, layerwise_path
 from kerasticket.analysis.hessian import hessian_diagonal, hessian_trace
 from kerasticket.analysis.instability import instability
 from kerasticket.analysis.landscape import loss_plane
@@ -14,6 +16,7 @@ from kerasticket.analysis.spectrum import spectral_density, top_eigenvalues
 
 __all__ = [
     "Objective",
+    "align",
     "bezier_path",
     "dead_units",
     "distance",
@@ -22,11 +25,15 @@ __all__ = [
     "instability",
     "layer_sparsity",
     "layer_sparsity_difference",
+    "layerwise_feature_connectivity",
+    "layerwise_path",
     "linear_path",
     "loss_plane",
-    "spectral_density",
-    "top_eigenvalues",
     "mask_overlap",
+    "permute",
     "pruned_magnitude_distance",
     "pruned_magnitudes",
+    "spectral_density",
+    "top_eigenvalues",
+    "weight_matching",
 ]

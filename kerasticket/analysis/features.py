@@ -172,7 +172,7 @@ def _numbered(name: str) -> Iterator[str]:
 
 def _comparison(model: keras.Model, tensors: list, alpha: float):
     """A compiled function of the variables of a, b and the net between, and inputs: five sums for each tensor."""
-    probe = keras.Model(model.input, tensors)
+    probe = keras.Model(model.inputs[0], tensors)  # `model.input` of a Sequential wants a call
     variables = [*model.trainable_variables, *model.non_trainable_variables]
 
     def features(trainable, other, inputs):

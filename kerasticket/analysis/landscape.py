@@ -81,8 +81,9 @@ def loss_plane(
     >>> surface.positions.tolist(), surface.loss[:3].tolist()
     ([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], [0.0, 0.5, 0.5])
     """
-    _check_options(kind, layout, points, len(nets), seed)
-    check_statistics(statistics)
+    check_options(kind, points=points, layout=layout, statistics=statistics, seed=seed)
+    if len(nets) < PLANES[kind][0]:
+        raise ValueError(f"Expected at least {PLANES[kind][0]} nets for kind={kind!r}. Received: {len(nets)}.")
     objective = data if isinstance(data, Objective) else Objective(model, data)
     for index, net in enumerate(nets):
         objective.check(net, f"net {index}")
@@ -127,15 +128,8 @@ def uniform(points: int, bounds: Bounds, rng: np.random.Generator) -> np.ndarray
 
 
 def grid(points: int, bounds: Bounds, _: np.random.Generator) -> np.ndarray:
-    """Points on a square grid that reaches the edges, (points, 2); x runs fastest.
-
-    Raises:
-        ValueError: the number is no square.
-    """
-    side = math.isqrt(points)
-    if side**2 != points:
-        raise ValueError(f"Expected a square number of points for a grid, as {side**2}. Received: points={points}.")
-    x, y = np.meshgrid(*(np.linspace(low, high, side) for low, high in bounds))
+    """A square number of points on a grid that reaches the edges, (points, 2); x runs fastest."""
+    x, y = np.meshgrid(*(np.linspace(low, high, math.isqrt(points)) for low, high in bounds))
     return np.stack([x.ravel(), y.ravel()], 1)
 
 
@@ -208,14 +202,17 @@ def _contents(nets: Sequence[Params], objective: Objective, own: np.ndarray) -> 
     }
 
 
-def _check_options(kind: str, layout: str, points: int, nets: int, seed: int) -> None:
+def check_options(kind: str, *, points: int, layout: str, statistics: str, seed: int) -> None:
+    """Raises ValueError for what `loss_plane` does not take, whatever the nets are."""
     for name, value, known in (("kind", kind, PLANES), ("layout", layout, LAYOUTS)):
         if value not in known:
             raise ValueError(f"Expected {name} as one of {sorted(known)}. Received: {name}={value!r}.")
+    check_statistics(statistics)
     if points < FEWEST_POINTS:
         raise ValueError(f"Expected at least {FEWEST_POINTS} points. Received: points={points}.")
-    if nets < PLANES[kind][0]:
-        raise ValueError(f"Expected at least {PLANES[kind][0]} nets for kind={kind!r}. Received: {nets}.")
+    if layout == "grid" and math.isqrt(points) ** 2 != points:
+        near = math.isqrt(points) ** 2
+        raise ValueError(f"Expected a square number of points for a grid, as {near}. Received: points={points}.")
     if seed < 0:
         raise ValueError(f"Expected a seed of at least 0. Received: seed={seed}.")
 

@@ -1,7 +1,7 @@
 """A network's loss and accuracy on fixed data as a function of its `Params`: what every analysis evaluates."""
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -101,15 +101,13 @@ class Objective:
     def values(self, params: Params) -> tuple[list, list]:
         """Tensors in the order of the model's trainable and non-trainable variables, for `stateless_call`."""
         fixed = iter(self._fixed)
-        variables = self.model.trainable_variables, self.model.non_trainable_variables
-        trainable, other = (
-            [
-                next(fixed) if path is None else ops.convert_to_tensor(params[path], variable.dtype)
-                for path, variable in zip(paths, group, strict=True)
-            ]
-            for paths, group in zip(self._paths, variables, strict=True)
-        )
-        return trainable, other
+
+        def tensors(paths: Sequence[str | None], variables: list[keras.Variable]) -> list:
+            pairs = zip(paths, variables, strict=True)
+            return [ops.convert_to_tensor(params[path], v.dtype) if path else next(fixed) for path, v in pairs]
+
+        trainable, other = self._paths
+        return tensors(trainable, self.model.trainable_variables), tensors(other, self.model.non_trainable_variables)
 
     @property
     def trainable_paths(self) -> list[str]:
