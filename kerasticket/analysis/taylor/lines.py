@@ -38,7 +38,7 @@ class AlongLines:
         self.steps, self.output = steps_of(model)
         self._last_use = {number: index for index, step in enumerate(self.steps) for number in step.inputs}
         self._values = [[_value(v) for v in _variables(step)] for step in self.steps]
-        self._dtype = model.inputs[0].dtype if getattr(model, "inputs", None) else model.compute_dtype
+        self._dtype = model.inputs[0].dtype if getattr(model, "inputs", None) else None
         self._value = [autodiff.jit(functools.partial(_with_values, step, step.value)) for step in self.steps]
         self._carry = [autodiff.jit(functools.partial(_with_values, step, step.carry)) for step in self.steps]
         self._start: dict[int, Callable] = {}
@@ -48,14 +48,14 @@ class AlongLines:
 
     def covers(self, variable: keras.Variable) -> bool:
         """Whether this weight is one of those; also no if two layers share it, or if a trial failed."""
-        using = [index for index, step in enumerate(self.steps) if any(v is variable for v in _variables(step))]
+        using = self._using(variable)
         if not self._right or len(using) != 1 or variable.name not in self.steps[using[0]].rule.starts:
             return False
         return all(self.steps[index].rule.carry for index in self._moved(using[0]))
 
     def points(self, inputs: np.ndarray) -> list:
         """The tensors of the network for a batch of inputs, by number."""
-        points = [ops.cast(inputs, self._dtype)]
+        points = [ops.convert_to_tensor(inputs, self._dtype)]
         for step, value, values in zip(self.steps, self._value, self._values, strict=True):
             points += value(values, [points[number] for number in step.inputs])
         return points
@@ -64,19 +64,16 @@ class AlongLines:
         self, variable: keras.Variable, coordinates: np.ndarray, points: list, targets: np.ndarray
     ) -> np.ndarray:
         """Second derivatives at coordinates, flat indices into the weight; memory does not grow with their number."""
-        start = next(i for i, step in enumerate(self.steps) if any(v is variable for v in _variables(step)))
+        (start,) = self._using(variable)
         if id(variable) not in self._start:
-            begin = self.steps[start].rule.starts[variable.name]
-            begin = functools.partial(begin, self.steps[start].layer)
-            self._start[id(variable)] = autodiff.jit(functools.partial(_with_values, self.steps[start], begin))
-        # Powers of two: few shapes, so few traces.
-        most = BUDGET // self._bytes_per_line(start, points)
-        size = 2 ** min(math.floor(math.log2(max(most, 1))), math.ceil(math.log2(len(coordinates))))
-        count = math.ceil(len(coordinates) / size)
-        chunks = np.split(np.resize(coordinates, count * size).astype("int32"), count)
-        lines = [Lines(*np.divmod(chunk, np.int32(variable.shape[-1]))) for chunk in chunks]
-        results = [self._chunk(start, self._start[id(variable)], points, targets, each) for each in lines]
-        return np.concatenate([ops.convert_to_numpy(result) for result in results])[: len(coordinates)]
+            step = self.steps[start]
+            begin = functools.partial(step.rule.starts[variable.name], step.layer)
+            self._start[id(variable)] = autodiff.jit(functools.partial(_with_values, step, begin))
+        chunk = functools.partial(self._chunk, start, self._start[id(variable)], points, targets)
+        pieces = _pieces(coordinates, BUDGET // self._bytes_per_line(start, points))
+        lines = [Lines(*np.divmod(piece, np.int32(variable.shape[-1]))) for piece in pieces]
+        # Taken to NumPy one by one: JAX would begin them all at once.
+        return np.concatenate([ops.convert_to_numpy(chunk(each)) for each in lines])[: len(coordinates)]
 
     def _chunk(self, start: int, begin: Callable, points: list, targets, lines: Lines):
         step = self.steps[start]
@@ -88,6 +85,10 @@ class AlongLines:
             jets[step.outputs[0]] = self._carry[index](self._values[index], *inputs)
             jets = {number: jet for number, jet in jets.items() if self._last_use.get(number, index + 1) > index}
         return self._loss(targets, points[self.output], jets[self.output])
+
+    def _using(self, variable: keras.Variable) -> list[int]:
+        """The steps that have the variable."""
+        return [index for index, step in enumerate(self.steps) if any(v is variable for v in _variables(step))]
 
     def _moved(self, start: int) -> list[int]:
         """The steps whose inputs move if the output of a step does."""
@@ -110,6 +111,17 @@ class AlongLines:
             size = math.prod(point.shape) // (1 if full.intersection(step.outputs) else point.shape[-1])
             largest = max(largest, size * np.dtype(keras.backend.standardize_dtype(point.dtype)).itemsize)
         return ALIVE * largest
+
+
+def _pieces(coordinates: np.ndarray, most: int) -> list[np.ndarray]:
+    """Of one length, at most `most` and a power of two, so that few shapes are traced; the last is filled up.
+
+    >>> [piece.tolist() for piece in _pieces(np.array([5, 6, 7]), most=3)]
+    [[5, 6], [7, 5]]
+    """
+    size = 2 ** min(int(math.log2(max(most, 1))), math.ceil(math.log2(len(coordinates))))
+    count = math.ceil(len(coordinates) / size)
+    return np.split(np.resize(coordinates, count * size).astype("int32"), count)
 
 
 def _variables(step: Step) -> list[keras.Variable]:
