@@ -59,7 +59,7 @@ def cosine_distance(x: np.ndarray, y: np.ndarray) -> float:
 def features(model: keras.Model, params, x) -> dict[str, np.ndarray]:
     kt.set_params(model, params)
     names = [layer.name for layer in model.layers if not isinstance(layer, layers.InputLayer)]
-    outputs = keras.Model(model.inputs, [model.get_layer(name).output for name in names])(x, training=False)
+    outputs = keras.Model(model.inputs, [model.get_layer(name).output for name in names])([x], training=False)
     return {name: ops.convert_to_numpy(output) for name, output in zip(names, keras.tree.flatten(outputs), strict=True)}
 
 

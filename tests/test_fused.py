@@ -84,6 +84,7 @@ def test_second_derivatives_equal_the_plain_form(dtype):
     x, gamma, beta = inputs((2, 34, 4, 3))
     slope, vector = RNG.normal(size=(2, 17, 2, 3)), RNG.normal(size=x.shape)
     arguments = [ops.cast(a.astype("float32"), dtype) for a in (x, slope, vector)]
+    gamma, beta = ops.convert_to_tensor(gamma), ops.convert_to_tensor(beta)
     results = []
     for norm in (fast, slow):
 

@@ -54,7 +54,7 @@ def loss_plane(
         model: built and compiled; it is left as it is.
         nets: `kerasticket.get_params` of trained networks.
         data: a pair (inputs, targets) of arrays, a finite tf.data pipeline, an image set, or an `Objective` (which
-            has a batch size to choose). 1,000 images are enough to see the landscape; its training set is exact.
+            has a batch size to choose). The paper takes all training images without augmentation.
         points: how many; for a grid a square number.
         layout: "uniform" draws the points evenly over the square, as the paper does; "grid".
         filter_normalise: of random directions: scale each filter, or just the whole, to the length of the net's.
