@@ -242,7 +242,23 @@ def available(sides: dict[str, Side]) -> tuple[dict[str, Side], dict[str, str]]:
             reasons[name] = f"{module} is not installed"
         elif "compile" in arguments.get("options", "") and not (shutil.which("c++") or shutil.which("g++")):
             reasons[name] = "torch.compile needs a C++ compiler"
+        elif "bfloat16" in arguments.get("policy", "") + arguments.get("options", "") and not computes_in_bfloat16():
+            reasons[name] = "bfloat16 is emulated here, ten times slower"
     return {name: side for name, side in sides.items() if name not in reasons}, reasons
+
+
+def computes_in_bfloat16() -> bool:
+    """Whether a GPU or the CPU has instructions for it; True where the machine does not tell."""
+    flags = machine_features()
+    return flags is None or bool({"avx512_bf16", "amx_bf16"} & set(flags)) or shutil.which("nvidia-smi") is not None
+
+
+def machine_features() -> list[str] | None:
+    """Of the CPU, those that decide speed; None where /proc/cpuinfo does not tell."""
+    if not os.path.exists("/proc/cpuinfo"):
+        return None
+    flags = Path("/proc/cpuinfo").read_text()
+    return [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
 
 
 def start_seconds(runs: int) -> float:
@@ -274,9 +290,7 @@ def machine() -> dict[str, Any]:
     """What a reader needs to judge the numbers."""
     from kerasticket.runs import environment
 
-    flags = Path("/proc/cpuinfo").read_text() if os.path.exists("/proc/cpuinfo") else ""
-    features = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
-    return environment() | {"features": features, "threads": os.cpu_count(), "load_before": load()}
+    return environment() | {"features": machine_features() or [], "threads": os.cpu_count(), "load_before": load()}
 
 
 def report(name: str, row: Mapping[str, Any]) -> None:
