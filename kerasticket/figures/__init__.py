@@ -1,0 +1,28 @@
+"""One function per figure: results in, matplotlib Figure out; draws from plain rows, trains nothing."""
+
+from kerasticket.figures.cost import growth, growth_slope
+from kerasticket.figures.curvature import diagonals
+from kerasticket.figures.images import image_grid
+from kerasticket.figures.landscape import landscapes
+from kerasticket.figures.masks import layer_sparsity, mask_independence, pruned_magnitudes
+from kerasticket.figures.performance import performance
+from kerasticket.figures.stability import linear_paths, stability_ratios
+from kerasticket.figures.style import DASHES, KINDS, STYLES, mean_and_std
+
+__all__ = [
+    "DASHES",
+    "KINDS",
+    "STYLES",
+    "diagonals",
+    "growth",
+    "growth_slope",
+    "image_grid",
+    "landscapes",
+    "layer_sparsity",
+    "linear_paths",
+    "mask_independence",
+    "mean_and_std",
+    "performance",
+    "pruned_magnitudes",
+    "stability_ratios",
+]

@@ -1,0 +1,35 @@
+"""Entries of Hessian diagonals."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from kerasticket.figures.style import DASHES, KINDS, STYLES, plain_axes
+
+
+def diagonals(groups: list[tuple[str, int, np.ndarray]], title: str = "") -> Figure:
+    """How many entries of Hessian diagonals exceed a size: one line per kind and round, both axes logarithmic.
+
+    Args:
+        groups: (kind, round, entries) of each network; those of one kind and round are pooled.
+        title: what was measured, printed above.
+    """
+    keys = sorted({(kind, index) for kind, index, _ in groups}, key=lambda key: (KINDS.index(key[0]), key[1]))
+    with plain_axes():
+        figure = Figure(figsize=(6.4, 4), layout="constrained")
+        axes = figure.subplots()
+        for kind, index in keys:
+            entries = np.concatenate([values for *key, values in groups if tuple(key) == (kind, index)])
+            sizes = np.sort(np.abs(entries))[::-1]
+            rounds = sorted(other for name, other in keys if name == kind)
+            style = {
+                "color": STYLES.get(kind, STYLES["dense"])["color"],
+                "linestyle": DASHES[rounds.index(index) % len(DASHES)],
+            }
+            label = kind if kind in ("dense", "start") else f"{kind}, round {index}"
+            axes.loglog(sizes, (np.arange(sizes.size) + 1) / sizes.size, label=label, **style)
+        axes.set_xlabel("|h|")
+        axes.set_ylabel("share of surviving entries at least as large")
+        axes.grid(alpha=0.25)
+        axes.legend(frameon=False, fontsize=8)
+        axes.set_title(title, fontsize=11)
+    return figure
