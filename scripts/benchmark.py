@@ -104,6 +104,17 @@ def hessian() -> Row:
     return "100 entries of the Hessian's diagonal, ConvNet-3 of width 32, 64 images", sides, ratios, 6400
 
 
+def path() -> Row:
+    size = {"width": 32, "images": 1000, "points": 11}
+    sides: dict[str, Side] = {
+        "path": ("along_path", size),
+        "plane": ("over_plane", size),
+        "evaluate": ("keras_evaluate", size),
+    }
+    ratios = {"path / evaluate": ("path", "evaluate"), "plane / evaluate": ("plane", "evaluate")}
+    return "11 points of a linear path or a plane, ConvNet-3 of width 32, 1,000 images", sides, ratios, 11_000
+
+
 def idc() -> Row:
     size = {"width": 128, "ipc": 10}
     sides: dict[str, Side] = {
@@ -145,6 +156,7 @@ ROWS = {
     "roofline": roofline,
     "idc": idc,
     "hessian": hessian,
+    "path": path,
     "memory": memory,
 }
 FLOP = {"idc": idc_flop}  # of a run, where the arithmetic is known

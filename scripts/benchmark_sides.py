@@ -276,6 +276,66 @@ def pytorch_diagonal(width: int, coordinates: int) -> Work:
     return work
 
 
+def networks(width: int, images: int):
+    """A compiled, masked ConvNet-3, data for it, and the weights of four networks under its mask."""
+    import_keras()
+    import keras
+    import numpy as np
+
+    import kerasticket as kt
+
+    model, rng = network("convnet", width), np.random.default_rng(0)
+    model.compile(loss=keras.losses.CategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    nets = [
+        {path: array * (1 + 0.1 * rng.normal(size=array.shape)).astype("float32") for path, array in params.items()}
+        for params in [kt.get_params(model)] * 4
+    ]
+    pixels = rng.normal(size=(images, *SHAPE)).astype("float32")
+    return model, (pixels, np.eye(CLASSES, dtype="float32")[np.arange(images) % CLASSES]), nets
+
+
+def along_path(width: int, images: int, points: int) -> Work:
+    """`kt.analysis.linear_path` on an objective that is there already, as several pairs of networks use it."""
+    model, data, nets = networks(width, images)
+    import numpy as np
+
+    import kerasticket as kt
+
+    objective, alphas = kt.analysis.Objective(model, data), np.linspace(0, 1, points).tolist()
+
+    def work() -> None:
+        kt.analysis.linear_path(model, nets[0], nets[1], objective, alphas=alphas)
+
+    return work
+
+
+def over_plane(width: int, images: int, points: int) -> Work:
+    """`kt.analysis.loss_plane` on an objective that is there already; four of the points are the networks."""
+    model, data, nets = networks(width, images)
+    import kerasticket as kt
+
+    objective = kt.analysis.Objective(model, data)
+
+    def work() -> None:
+        kt.analysis.loss_plane(model, nets, objective, points=points - len(nets))
+
+    return work
+
+
+def keras_evaluate(width: int, images: int, points: int) -> Work:
+    """`model.evaluate` of Keras as often as a path has points, on a dataset that is in memory in batches."""
+    model, (inputs, targets), _ = networks(width, images)
+    import tensorflow as tf
+
+    data = tf.data.Dataset.from_tensor_slices((inputs, targets)).batch(256).cache().prefetch(2)
+
+    def work() -> None:
+        for _ in range(points):
+            model.evaluate(data, verbose=0)
+
+    return work
+
+
 def pytorch(net: str, width: int, images: int, passes: int, *, options: str = "") -> Work:
     """The peer: see `peers.py`."""
     import peers
@@ -297,6 +357,7 @@ SIDES: dict[str, Callable[..., Work]] = {
     function.__name__: function
     for function in (
         *(through_fit, bare_loop, jax_loop, convolutions, matching, taylor_diagonal, diagonal_by_products),
+        *(along_path, over_plane, keras_evaluate),
         *(pytorch, pytorch_matching, pytorch_diagonal),
     )
 }

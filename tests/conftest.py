@@ -27,6 +27,14 @@ if BACKEND == "jax":
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
+def pytest_collection_modifyitems(items) -> None:
+    """Files and pictures, not numbers of a backend: testing them three times would triple the time of it."""
+    skip = pytest.mark.skip(reason="nothing of this depends on the backend: tested on tensorflow")
+    for item in items if BACKEND != "tensorflow" else ():
+        if "same_on_every_backend" in item.keywords:
+            item.add_marker(skip)
+
+
 def _tfds_or_skip(folder: str) -> None:
     root = os.environ.get("TFDS_DATA_DIR")
     if not root or not (Path(root) / folder).is_dir():

@@ -40,9 +40,19 @@ def test_peers_are_skipped_with_a_reason(monkeypatch):
     """Without torch, or without a compiler, the sides that need them say so."""
     _, sides, _, _ = benchmark.ROWS["convnet_w32"]()
     monkeypatch.setattr(benchmark.importlib.util, "find_spec", lambda name: None if name == "torch" else name)
+    monkeypatch.setattr(benchmark, "machine_features", lambda: ["amx_bf16"])
     kept, reasons = benchmark.available(sides)
     assert set(kept) == {"float32", "bfloat16", "plain", "dense"}
     assert set(reasons.values()) == {"torch is not installed"}
+
+
+def test_what_is_emulated_is_skipped(monkeypatch):
+    """A CPU without bfloat16 instructions would make the row last an hour and say nothing."""
+    monkeypatch.setattr(benchmark, "machine_features", lambda: ["avx2"])
+    monkeypatch.setattr(benchmark.shutil, "which", lambda name: None)
+    kept, reasons = benchmark.available(benchmark.ROWS["roofline"]()[1])
+    assert set(kept) == {"float32", "float32 convolutions"}
+    assert all("emulated" in reason for reason in reasons.values())
 
 
 def test_a_loaded_machine_is_not_measured(monkeypatch):
@@ -52,6 +62,7 @@ def test_a_loaded_machine_is_not_measured(monkeypatch):
         benchmark.measured_row("memory", runs=1)
 
 
+@pytest.mark.same_on_every_backend
 def test_a_side_works_in_its_own_process():
     """Two lines in, two times out; the work is that of its arguments."""
     pytest.importorskip("torch")
@@ -63,12 +74,19 @@ def test_a_side_works_in_its_own_process():
     assert all(line["seconds"] > 0 and line["peak_gib"] > 0 for line in lines)
 
 
+@pytest.mark.same_on_every_backend
 def test_fit_is_a_side():
     """It runs as often as asked, in the middle of a round or through whole ones."""
     for options in ({}, {"rounds": 1}, {"distilled": True}):
         work = benchmark_sides.through_fit("convnet", 4, 40, 1, **options)
         work()
         work()
+
+
+@pytest.mark.same_on_every_backend
+def test_points_of_a_path_are_a_side():
+    for side in ("along_path", "keras_evaluate", "over_plane"):
+        benchmark_sides.SIDES[side](4, 40, 8)()
 
 
 @pytest.mark.parametrize("kind", ["matching", "pytorch_matching"])
@@ -78,6 +96,7 @@ def test_an_inner_iteration_of_idc_is_a_side(kind):
     benchmark_sides.SIDES[kind](4, 1)()
 
 
+@pytest.mark.same_on_every_backend
 def test_the_peer_matches_the_same_gradients():
     """With this library's weights, mismatch and its derivative in the stored images are this library's, to 1e-4."""
     pytest.importorskip("torch")

@@ -10,6 +10,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
 import compare_runs
 
+pytestmark = pytest.mark.same_on_every_backend
+
 
 def test_iou_counts_over_all_kernels():
     """Two kept by both, six by either: over all weights, not a mean over layers."""

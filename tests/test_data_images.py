@@ -21,6 +21,8 @@ from kerasticket.data import (
 from kerasticket.data.images import aligned_empty
 from kerasticket.data.resize import RESIZE, area, bilinear, nearest, resize
 
+pytestmark = pytest.mark.same_on_every_backend
+
 NAMES = ("cat", "dog")
 
 

@@ -70,6 +70,7 @@ def test_only_imp_needs_no_distilled_set(tmp_path):
     assert len(kt.Run(tmp_path).results()) == 2
 
 
+@pytest.mark.same_on_every_backend
 def test_whitened_distilled_images_go_with_whitened_real_ones(tmp_path):
     """A set in ZCA space prunes networks that are trained and tested in that space."""
     digits = kt.data.load("digits")
@@ -85,6 +86,7 @@ def test_whitened_distilled_images_go_with_whitened_real_ones(tmp_path):
     assert {row["kind"] for row in kt.Run(tmp_path / "run").results()} == {"dense", "imp", "random", "synthetic"}
 
 
+@pytest.mark.same_on_every_backend
 def test_a_distilled_set_that_has_changed_is_another_configuration(tmp_path):
     images = kt.data.DistilledSet.load(SMALL.distilled)
     images.save(tmp_path / "set.h5")
@@ -127,6 +129,7 @@ def test_trained_networks_are_kept_sparse_and_have_the_reported_accuracy(whole_r
         assert accuracy == pytest.approx(read_json(run.result(0, kind, index, 1))["accuracy"], abs=1e-6)
 
 
+@pytest.mark.same_on_every_backend
 def test_a_finished_run_is_not_redone_and_a_longer_one_goes_on(whole_run, tmp_path):
     times = {path: path.stat().st_mtime_ns for path in whole_run.glob("seed_*/**/*.*")}
     distilled_pruning.main(small(whole_run))
@@ -143,11 +146,13 @@ def test_a_finished_run_is_not_redone_and_a_longer_one_goes_on(whole_run, tmp_pa
         assert row["accuracy"] == whole[row["kind"], row["round"], row["init_seed"]]["accuracy"]
 
 
+@pytest.mark.same_on_every_backend
 def test_another_configuration_is_refused(whole_run):
     with pytest.raises(ValueError, match="width was 4, is now 8"):
         distilled_pruning.main(small(whole_run, width=8))
 
 
+@pytest.mark.same_on_every_backend
 def test_imp_from_a_synthetic_ticket_rewound_to_an_epoch(whole_run, tmp_path):
     start = kt.Run(whole_run).ticket(0, "synthetic", 2)
     config = small(tmp_path / "syn2-imp", start=str(start), kinds=("imp",), init_seeds=(0,), rounds=4, rewind_epoch=1)
@@ -190,6 +195,7 @@ def test_bad_input_is_refused_before_any_training(changes, message, tmp_path):
     assert not list(tmp_path.glob("run/*"))
 
 
+@pytest.mark.same_on_every_backend
 def test_presets_and_flags():
     config = parse(["--preset", "cifar10-cpu", "--rounds", "4", "--init-seeds", "3", "5"], CONFIGS, doc="")
     assert (config.dataset, config.rounds, config.init_seeds, config.width) == ("cifar10", 4, (3, 5), 32)
@@ -243,7 +249,7 @@ def killed_run(folder: Path, rng: random.Random, seconds: float) -> int:
         finished = {path: path.stat().st_mtime_ns for path in folder.glob("seed_*/*/round_*/ticket.keras")}
 
 
-@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="minutes; files and stages are the same everywhere")
+@pytest.mark.same_on_every_backend
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_runs_end_in_the_same_masks(kills, tmp_path):
     started = time.perf_counter()

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.same_on_every_backend
+
 PACKAGE = Path(__file__).parents[1] / "kerasticket"
 FLOORS = {
     0: ["params", "masks", "records", "runs", "hdf5"],

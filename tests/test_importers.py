@@ -14,6 +14,8 @@ import kerasticket as kt
 from kerasticket.data import importers, torch_files
 from kerasticket.data.zca import ZCA
 
+pytestmark = pytest.mark.same_on_every_backend
+
 MTT = Path(__file__).parents[2] / "shared" / "distilled" / "mtt_cifar10_10ipc_images.pt"
 
 

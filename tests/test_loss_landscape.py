@@ -20,6 +20,8 @@ import kerasticket as kt
 from kerasticket import analysis, figures
 from kerasticket.records import Surface
 
+pytestmark = pytest.mark.same_on_every_backend
+
 ROOT = Path(__file__).parents[1]
 RUN = Config(
     distilled=str(ROOT / "assets/distilled/digits_ipc1.h5"),

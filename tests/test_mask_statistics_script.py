@@ -21,6 +21,8 @@ from kerasticket.analysis.mask_statistics import mask_overlap
 from kerasticket.pruning.search import random_ticket
 from kerasticket.runs import write_json
 
+pytestmark = pytest.mark.same_on_every_backend
+
 FIGURES = ("layer_sparsity", "mask_independence", "pruned_magnitudes")
 
 

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from kerasticket import masks
 
+pytestmark = pytest.mark.same_on_every_backend
+
 # Pruned weights after rounds 1, 2, ... (protocol of the paper: each round takes 20% of what remains).
 ZERO_COUNTS = {
     318_848: [63770, 114786, 155598, 188248, 214368, 235264, 251981, 265354, 276053, 284612, 291459, 296937],

@@ -11,6 +11,8 @@ import report
 
 from kerasticket import figures
 
+pytestmark = pytest.mark.same_on_every_backend
+
 
 def row(kind: str, round: int, accuracy: float, seed: int = 0, **images) -> dict:
     sparsity = 1 - 0.8**round

@@ -6,6 +6,8 @@ import pytest
 
 from kerasticket.runs import Run, atomic, read_json, write_json
 
+pytestmark = pytest.mark.same_on_every_backend
+
 
 def test_an_interrupted_write_leaves_nothing(tmp_path):
     target = tmp_path / "a.json"

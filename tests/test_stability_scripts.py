@@ -20,6 +20,8 @@ from presets import Config
 import kerasticket as kt
 from kerasticket import figures
 
+pytestmark = pytest.mark.same_on_every_backend
+
 ROOT = Path(__file__).parents[1]
 
 
