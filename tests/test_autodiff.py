@@ -122,7 +122,11 @@ def test_derivatives_of_pruned_weights_are_exactly_zero(name):
         assert kernel[mask].all()
 
 
-@pytest.mark.parametrize("name", MODELS)
+# Those whose compilation takes minutes; their layers are in the others.
+LARGE = {"resnet18", "resnet18_imagenet", "resnet10_imagenet", "resnet_ap10"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LARGE else n for n in MODELS])
 def test_hvp_of_every_model(name):
     """Hessian-vector product = finite difference of the gradient."""
     check_hvp(small(name))
