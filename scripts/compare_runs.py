@@ -64,8 +64,8 @@ def main(first: Path, second: Path, csv_path: Path | None) -> None:
 def row(kt, runs, results, seeds, kind: str, index: int, loss: Callable) -> dict[str, Any]:
     """One line of the table."""
     masks = [[kt.Ticket.load(run.ticket(seed, kind, index)).mask for seed in seeds] for run in runs]
-    between_runs = [iou(a, b) for a, b in zip(*masks, strict=True)]
-    between_seeds = [iou(a, b) for a, b in itertools.combinations(masks[0], 2)]
+    between_runs = [kt.analysis.mask_overlap(a, b).iou for a, b in zip(*masks, strict=True)]
+    between_seeds = [kt.analysis.mask_overlap(a, b).iou for a, b in itertools.combinations(masks[0], 2)]
     line: dict[str, Any] = {"kind": kind, "round": index}
     line |= spread("IoU of the runs", between_runs) | {"IoU of seeds": statistics.mean(between_seeds or [math.nan])}
     for name, run, rows in zip(("first", "second"), runs, results, strict=True):
@@ -85,12 +85,6 @@ def spread(name: str, values: list[float]) -> dict[str, float]:
 
     mean, std = mean_and_std(values)  # statistics.stdev cannot take the NaN of a barrier without two data orders
     return {name: mean, f"{name}, std": std if len(values) > 1 else 0.0}
-
-
-def iou(a, b) -> float:
-    """Kept by both / kept by either, over all weights."""
-    both = sum(int((a[path] & b[path]).sum()) for path in a)
-    return both / sum(int((a[path] | b[path]).sum()) for path in a)
 
 
 def train_data(config: dict[str, Any]):
