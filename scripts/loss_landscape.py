@@ -13,7 +13,6 @@ is kept, and the points of the one that is being made: the same command again go
 
 import dataclasses
 import hashlib
-import os
 import shutil
 import sys
 import time
@@ -104,8 +103,6 @@ class Source:
 
 
 def main(config: Config) -> None:
-    # TensorFlow leaves oneDNN off on CPUs without neural-network instructions; it takes a third less time there too.
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     import_keras()
     from landscape_report import check_networks, write_report
 
