@@ -23,6 +23,9 @@ _PUBLIC = {
     "optimizers": "kerasticket.optimizers",
     "training": "kerasticket.training",
     "Ticket": "kerasticket.tickets",
+    "import_ticket": "kerasticket.foreign",
+    "save_masks": "kerasticket.npz",
+    "load_masks": "kerasticket.npz",
     "Run": "kerasticket.runs",
     "masked": "kerasticket.masking",
     "strip": "kerasticket.masking",
@@ -31,7 +34,7 @@ _PUBLIC = {
     "get_params": "kerasticket.masking",
     "set_params": "kerasticket.masking",
     "sparsity": "kerasticket.masking",
-    "summary": "kerasticket.masking",
+    "summary": "kerasticket.model_summary",
 }
 _MODULES = {"analysis", "callbacks", "data", "distillation", "figures", "layers", "models", "optimizers", "training"}
 

@@ -5,7 +5,7 @@ the dict (the order of the layers in the model), then row-major order inside one
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -47,6 +47,33 @@ def zeroed(params: dict[str, np.ndarray], mask: Mask) -> dict[str, np.ndarray]:
         path: np.where(mask[path], array, array.dtype.type(0)) if path in mask else array
         for path, array in params.items()
     }
+
+
+def pack(kept: np.ndarray) -> np.ndarray:
+    """One mask as bytes of eight weights each: row-major order, the first weight in the highest bit.
+
+    >>> pack(np.array([[True, False], [False, True]]))
+    array([144], dtype=uint8)
+    """
+    return np.packbits(kept)
+
+
+def unpack(bits: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """What `pack` has made of a mask of this shape, as booleans.
+
+    Raises:
+        ValueError: another number of bytes than the shape takes.
+
+    >>> unpack(np.array([144], np.uint8), (2, 2))
+    array([[ True, False],
+           [False,  True]])
+    """
+    count, sides = math.prod(shape), tuple(shape)
+    if min(sides, default=0) < 0 or bits.dtype != np.uint8 or bits.shape != (-(-count // 8),):
+        raise ValueError(
+            f"Expected {-(-count // 8)} bytes for a mask of shape {sides}. Received: {bits.size} of {bits.dtype}."
+        )
+    return np.unpackbits(bits, count=count).reshape(sides).astype(bool)
 
 
 def number_to_prune(remaining: int, fraction: float) -> int:

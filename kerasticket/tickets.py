@@ -1,7 +1,8 @@
 """Ticket: weights at the rewind point, the mask, the optimizer's state there, and where they came from.
 
 A ticket file is a `.keras` model (the masked, untrained network) with two more members in its zip:
-`ticket.json` (provenance) and `ticket.npz` (optimizer state, and the round that removed each weight).
+`ticket.json` (provenance) and `ticket.npz` (optimizer state, and the round that removed each weight). The file of a
+subclassed model, which Keras cannot build again, holds these two alone, weights and masks among the arrays.
 """
 
 import dataclasses
@@ -14,6 +15,7 @@ import keras
 import numpy as np
 
 from kerasticket import controls, masking, masks, optimizer_state
+from kerasticket.exchange import MasksWouldBeLost
 from kerasticket.masks import Mask
 from kerasticket.params import Params, differing, mismatch
 from kerasticket.runs import atomic, environment
@@ -28,7 +30,7 @@ class Ticket:
 
     Attributes:
         params: weights, statistics and seed states; pruned weights are exactly zero.
-        mask: which weights of each kernel are kept.
+        mask: which entries of each masked weight are kept.
         removed_in: like `mask`, the round that removed each weight, 0 where it is kept.
         architecture: the masked network as Keras serialises it, as JSON; None for models that cannot be.
         optimizer: state of the optimizer at the rewind point, slots times mask; empty = fresh.
@@ -196,9 +198,16 @@ class Ticket:
             )
 
     def model(self) -> keras.Model:
-        """A new masked Keras model that is this ticket, not compiled."""
+        """A new masked Keras model that is this ticket, not compiled.
+
+        Raises:
+            ValueError: the ticket is of a model that Keras cannot build again, a subclassed one for instance.
+        """
         if self.architecture is None:
-            raise ValueError("This ticket is of a subclassed model: build the model, then ticket.apply(model).")
+            raise ValueError(
+                "This ticket is of a subclassed model, or one with layers inside your own: build that model, call it "
+                "once, then ticket.apply(kerasticket.masked(model))."
+            )
         model = keras.saving.deserialize_keras_object(json.loads(self.architecture))
         masking.set_mask(model, self.mask)
         masking.set_params(model, self.params)
@@ -207,6 +216,8 @@ class Ticket:
     def save(self, path: str | Path) -> None:
         """Writes the `.keras` file; temporary name first, so an interrupted save leaves nothing behind.
 
+        Plain Keras opens it, unless the ticket holds no architecture.
+
         Raises:
             ValueError: another ending than `.keras`, or a folder that cannot be written to.
         """
@@ -214,7 +225,8 @@ class Ticket:
         if path.suffix != ".keras":
             raise ValueError(f"Expected a path that ends in .keras. Received: '{path}'.")
         with atomic(path) as temporary:
-            self.model().save(temporary)
+            if self.architecture is not None:
+                self.model().save(temporary)
             with zipfile.ZipFile(temporary, "a") as archive:
                 archive.writestr("ticket.json", json.dumps(self._header(), indent=1))
                 archive.writestr("ticket.npz", _npz(self._arrays()))
@@ -235,9 +247,11 @@ class Ticket:
             with zipfile.ZipFile(path) as archive:
                 header = json.loads(archive.read("ticket.json"))
                 arrays = dict(np.load(io.BytesIO(archive.read("ticket.npz")), allow_pickle=False))
+                has_model = "config.json" in archive.namelist()
             if header["format"] != FORMAT:
                 raise ValueError(f"format {header['format']}, this version reads {FORMAT}")
-            return cls._from_file(keras.saving.load_model(path, compile=False), header, arrays)
+            model = keras.saving.load_model(path, compile=False) if has_model else None
+            return cls._from_file(model, header, arrays)
         except Exception as error:
             raise ValueError(
                 f"Expected a ticket that Ticket.save wrote. Received: '{path}' ({type(error).__name__}: {error}). "
@@ -245,15 +259,19 @@ class Ticket:
             ) from error
 
     @classmethod
-    def _from_file(cls, model: keras.Model, header: dict, arrays: dict[str, np.ndarray]) -> "Ticket":
-        params, mask = masking.get_params(model), masking.get_mask(model)
+    def _from_file(cls, model: keras.Model | None, header: dict, arrays: dict[str, np.ndarray]) -> "Ticket":
+        if model is None:
+            params, mask = _with_prefix(arrays, "param|"), _with_prefix(arrays, "mask|")
+        else:
+            params, mask = masking.get_params(model), masking.get_mask(model)
         seeds, removed = _with_prefix(arrays, "seed|"), _with_prefix(arrays, "removed_in|")
         wrong = mismatch(seeds, {path: array for path, array in params.items() if path.endswith(SEED_STATE)}, "it")
         wrong = wrong or mismatch(removed, mask, "its record of removals")
         if wrong:
             raise ValueError(wrong)
         slots, rewind_epoch = _with_prefix(arrays, "optimizer|"), int(header["rewind_epoch"])
-        return cls(params | seeds, mask, removed, _architecture(model), slots, rewind_epoch, tuple(header["stages"]))
+        architecture = None if model is None else _architecture(model)
+        return cls(params | seeds, mask, removed, architecture, slots, rewind_epoch, tuple(header["stages"]))
 
     def _optimizer_state(self, model: keras.Model) -> Params:
         """What the optimizer of the model must hold; empty if it has none, or a fresh one that is not built."""
@@ -271,10 +289,14 @@ class Ticket:
         return about | {"rewind_epoch": self.rewind_epoch, "stages": list(self.stages), "written_by": versions}
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        """What a `.keras` file does not hold: Keras drops the states of seed generators."""
+        """What a `.keras` file does not hold: Keras drops the states of seed generators. All of it if there is none."""
         seeds = {f"seed|{path}": array for path, array in self.params.items() if path.endswith(SEED_STATE)}
         removed = {f"removed_in|{path}": array for path, array in self.removed_in.items()}
-        return seeds | removed | {f"optimizer|{key}": array for key, array in self.optimizer.items()}
+        arrays = seeds | removed | {f"optimizer|{key}": array for key, array in self.optimizer.items()}
+        if self.architecture is None:
+            arrays |= {f"param|{path}": array for path, array in self.params.items()}
+            arrays |= {f"mask|{path}": array for path, array in self.mask.items()}
+        return arrays
 
     def _check_fits(self, model: keras.Model) -> None:
         wrong = mismatch(self.params, masking.get_params(model), "the ticket")
@@ -288,7 +310,7 @@ def _architecture(model: keras.Model) -> str | None:
         config = keras.saving.serialize_keras_object(model)
         config.pop("compile_config", None)
         return json.dumps(config)
-    except (NotImplementedError, TypeError):
+    except (NotImplementedError, TypeError, MasksWouldBeLost):
         return None  # a subclassed model without a config of its own
 
 

@@ -2,7 +2,8 @@
 
 A path is the names of the layers from the model down, then the variable's own name: "conv_1/kernel",
 "encoder/conv_1/kernel". On flat models it equals `variable.path`. Keras' own path is no key: seed generators
-carry a process-wide counter in theirs, a clone can lose a prefix, an unnamed layer is numbered anew.
+carry a process-wide counter in theirs, a clone can lose a prefix, an unnamed layer is numbered anew. Inside
+a layer or a subclassed model, layers without a name= are numbered within what holds them, in the order of attributes.
 """
 
 import itertools
@@ -12,7 +13,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasticket.layers.masked import Masked
+from kerasticket.layers.inside import masked_kind, plain_kind
+from kerasticket.layers.masked import Masked, MaskedWeight, variable_of
 from kerasticket.params import Params
 
 SEED_STATE = "seed_generator_state"
@@ -39,10 +41,22 @@ def raw_params(model: keras.Layer) -> Params:
     return {path: a.astype(np.int64) if path.endswith(SEED_STATE) else a for path, a in arrays.items()}
 
 
-def masked_layers(model: keras.Layer) -> dict[str, Masked]:
-    """The masked layers of a model, keyed by the canonical path of their kernel."""
-    walked = _walk(model).items()
-    return {path: layer for path, (layer, v) in walked if isinstance(layer, Masked) and v is layer._kernel}
+def masked_weights(model: keras.Layer) -> dict[str, MaskedWeight]:
+    """The weights of a model that are held to masks, keyed by canonical path."""
+    layers = [layer for layer in model._flatten_layers() if isinstance(layer, Masked)]
+    held = {id(one.variable): one for layer in layers for one in layer.held}
+    return {path: held[id(variable)] for path, (_, variable) in _walk(model).items() if id(variable) in held}
+
+
+def maskable_weights(model: keras.Layer) -> dict[str, tuple[keras.Layer, str]]:
+    """Every weight that has a mask or could, keyed by canonical path: its layer, and its name there."""
+    found: dict[str, tuple[keras.Layer, str]] = {}
+    for path, (layer, variable) in _walk(model).items():
+        kind = masked_kind(layer)
+        for weight in kind.maskable if kind else ():
+            if variable_of(layer, weight) is variable:
+                found[path] = (layer, weight)
+    return found
 
 
 def owners(model: keras.Layer) -> dict[str, keras.Layer]:
@@ -51,13 +65,18 @@ def owners(model: keras.Layer) -> dict[str, keras.Layer]:
 
 
 def is_mask(layer: keras.Layer, variable: keras.Variable) -> bool:
-    return isinstance(layer, Masked) and variable is layer.mask
+    return isinstance(layer, Masked) and any(variable is one.mask for one in layer.held)
+
+
+def is_functional(model: keras.Layer) -> bool:
+    """True for models that know their layers: Sequential and functional ones, and subclasses of the latter."""
+    return isinstance(model, (keras.Sequential, keras.Function))
 
 
 def require_names(model: keras.Layer) -> None:
     """Raises ValueError if a layer with variables has, as it seems, a name that Keras chose.
 
-    Asked of the layers of models only: no user can name the cell inside an LSTM, and its path needs no number.
+    Asked of the layers of functional models only: others are numbered within the layer or model that made them.
     """
     unnamed = [layer.name for layer in _members(model) if layer.variables and _is_automatic(layer)]
     if unnamed:
@@ -69,37 +88,55 @@ def require_names(model: keras.Layer) -> None:
 
 
 def _members(model: keras.Layer) -> list[keras.Layer]:
-    """The layers of a model and of the models in it."""
-    below = [_members(layer) for layer in _sublayers(model) if isinstance(layer, keras.Model)]
-    return [*_sublayers(model), *itertools.chain.from_iterable(below)]
+    """The layers of a functional model and of those in it; none of a subclassed one."""
+    own = _sublayers(model) if is_functional(model) else []
+    return [*own, *itertools.chain.from_iterable(_members(layer) for layer in own)]
 
 
 def _is_automatic(layer: keras.Layer) -> bool:
     # Keras numbers the class's name in snake case: Conv2D -> "conv2d", "conv2d_1", ...
-    return re.sub(r"_\d+$", "", layer.name).replace("_", "") == type(layer).__name__.lower()
+    name = re.sub(r"_\d+$", "", layer.name).replace("_", "")
+    return name in (type(layer).__name__.lower(), plain_kind(layer).__name__.lower())
+
+
+def layer_paths(model: keras.Layer) -> dict[str, keras.Layer]:
+    """Every layer inside the model, keyed by canonical path, a shared one by the first."""
+    found: dict[str, keras.Layer] = {}
+    seen: set[int] = set()
+
+    def visit(layer, prefix: str, named: bool) -> None:
+        sublayers, named = _sublayers(layer), named and is_functional(layer)
+        for name, sublayer in zip(_names(sublayers, named), sublayers, strict=True):
+            if id(sublayer) not in seen:
+                seen.add(id(sublayer))
+                found[prefix + name] = sublayer
+                visit(sublayer, f"{prefix}{name}/", named)
+
+    visit(model, "", True)
+    return found
 
 
 def _walk(model: keras.Layer) -> dict[str, tuple[keras.Layer, keras.Variable]]:
     found: dict[str, tuple[keras.Layer, keras.Variable]] = {}
     seen: set[int] = set()
 
-    def visit(layer, prefix: str) -> None:
-        sublayers = _sublayers(layer)
+    def visit(layer, prefix: str, named: bool) -> None:
+        sublayers, named = _sublayers(layer), named and is_functional(layer)
         below = {id(variable) for sublayer in sublayers for variable in sublayer.variables}
-        for variable in _own_variables(layer):
-            if id(variable) not in below | seen:
-                _add(found, prefix + variable.name, layer, variable)
-                seen.add(id(variable))
-        for name, sublayer in zip(_names(layer, sublayers), sublayers, strict=True):
-            visit(sublayer, f"{prefix}{name}/")
+        own = [variable for variable in _own_variables(layer) if id(variable) not in below | seen]
+        for name, variable in zip(_variable_names(own), own, strict=True):
+            _add(found, prefix + name, layer, variable)
+            seen.add(id(variable))
+        for name, sublayer in zip(_names(sublayers, named), sublayers, strict=True):
+            visit(sublayer, f"{prefix}{name}/", named)
 
-    visit(model, "")
+    visit(model, "", True)
     return found
 
 
-def _names(parent: keras.Layer, layers: list[keras.Layer]) -> list[str]:
-    """The layers' names; those that Keras has numbered inside another layer are numbered within it instead."""
-    if isinstance(parent, keras.Model):
+def _names(layers: list[keras.Layer], named: bool) -> list[str]:
+    """The layers' names; unless the user named them all, those that Keras has numbered are numbered anew from 0."""
+    if named:
         return [layer.name for layer in layers]
     names: list[str] = []
     for layer in layers:
@@ -107,6 +144,13 @@ def _names(parent: keras.Layer, layers: list[keras.Layer]) -> list[str]:
         taken = sum(other == name or re.fullmatch(rf"{re.escape(name)}_\d+", other) is not None for other in names)
         names.append(f"{name}_{taken}" if taken and _is_automatic(layer) else name)
     return names
+
+
+def _variable_names(variables: list[keras.Variable]) -> list[str]:
+    """The variables' names; those that Keras has numbered, for want of one, are numbered within the layer instead."""
+    unnamed = [id(variable) for variable in variables if re.fullmatch(r"variable(_\d+)?", variable.name)]
+    numbers = {number: f"variable_{place}" if place else "variable" for place, number in enumerate(unnamed)}
+    return [numbers.get(id(variable), variable.name) for variable in variables]
 
 
 def _own_variables(layer: keras.Layer) -> list[keras.Variable]:

@@ -101,7 +101,7 @@ class Experiment:
             decoded = self.distilled.decoded_count
             print(f"{config.distilled}: {len(self.distilled.images)} distilled images ({decoded} decoded)")
         print(f"{config.model}: {kt.summary(self.model('imp')).prunable:,} prunable weights\n")
-        self.progress.total = sum(self._work(seed) for seed in config.init_seeds)
+        self.progress.total = sum(self.work(seed) for seed in config.init_seeds)
 
     def find_tickets(self, seed: int) -> None:
         """All searches of one initialisation, and the random masks beside them."""
@@ -310,7 +310,7 @@ class Experiment:
         epochs = self.config.distilled_epochs if kind == "synthetic" else self.config.epochs
         return epochs * self._images(kind)
 
-    def _work(self, seed: int) -> int:
+    def work(self, seed: int) -> int:
         """Images still to be seen for one initialisation."""
         config, work = self.config, 0
         for kind in self._searched():

@@ -29,20 +29,55 @@ def nested() -> keras.Model:
     return keras.Model(inputs, mlp()(shared(shared(inputs))), name="nested")
 
 
+def _embedding(inputs):
+    return layers.Embedding(7, 4, name="layer")(layers.ReLU(name="tokens")(inputs))
+
+
+def _attention(make, *sizes):
+    return lambda x: make(*sizes, name="layer")(x, x)
+
+
+def _stacked(x):
+    return layers.RNN([layers.LSTMCell(5, name="layer"), layers.GRUCell(4, name="second")], name="stacked")(x)
+
+
+# kind of layer -> the shape of the inputs, and what the layer makes of them
 MASKABLE = {
-    "Dense": ((6,), lambda: layers.Dense(4, name="layer")),
-    "EinsumDense": ((3, 6), lambda: layers.EinsumDense("abc,cd->abd", (3, 4), bias_axes="d", name="layer")),
-    "Conv1D": ((8, 3), lambda: layers.Conv1D(4, 3, name="layer")),
-    "Conv2D": ((6, 6, 3), lambda: layers.Conv2D(4, 3, name="layer")),
-    "Conv3D": ((4, 4, 4, 2), lambda: layers.Conv3D(3, 2, name="layer")),
+    "Dense": ((6,), lambda x: layers.Dense(4, name="layer")(x)),
+    "EinsumDense": ((3, 6), lambda x: layers.EinsumDense("abc,cd->abd", (3, 4), bias_axes="d", name="layer")(x)),
+    "Conv1D": ((8, 3), lambda x: layers.Conv1D(4, 3, name="layer")(x)),
+    "Conv2D": ((6, 6, 3), lambda x: layers.Conv2D(4, 3, name="layer")(x)),
+    "Conv3D": ((4, 4, 4, 2), lambda x: layers.Conv3D(3, 2, name="layer")(x)),
+    "Conv1DTranspose": ((5, 3), lambda x: layers.Conv1DTranspose(4, 3, name="layer")(x)),
+    "Conv2DTranspose": ((4, 4, 3), lambda x: layers.Conv2DTranspose(4, 3, strides=2, name="layer")(x)),
+    "Conv3DTranspose": ((3, 3, 3, 2), lambda x: layers.Conv3DTranspose(3, 2, name="layer")(x)),
+    "DepthwiseConv1D": ((8, 3), lambda x: layers.DepthwiseConv1D(3, depth_multiplier=2, name="layer")(x)),
+    "DepthwiseConv2D": ((6, 6, 3), lambda x: layers.DepthwiseConv2D(3, depth_multiplier=2, name="layer")(x)),
+    "SeparableConv1D": ((8, 3), lambda x: layers.SeparableConv1D(4, 3, name="layer")(x)),
+    "SeparableConv2D": ((6, 6, 3), lambda x: layers.SeparableConv2D(4, 3, name="layer")(x)),
+    "Embedding": ((5,), _embedding),
+    "SimpleRNNCell": ((4, 3), lambda x: layers.RNN(layers.SimpleRNNCell(5, name="layer"), name="steps")(x)),
+    "GRUCell": ((4, 3), lambda x: layers.RNN(layers.GRUCell(5, name="layer"), name="steps")(x)),
+    "LSTMCell": ((4, 3), lambda x: layers.RNN(layers.LSTMCell(5, name="layer"), name="steps")(x)),
+    "SimpleRNN": ((4, 3), lambda x: layers.SimpleRNN(5, name="layer")(x)),
+    "GRU": ((4, 3), lambda x: layers.GRU(5, name="layer")(x)),
+    "LSTM": ((4, 3), lambda x: layers.LSTM(5, name="layer")(x)),
+    "MultiHeadAttention": ((4, 6), _attention(layers.MultiHeadAttention, 2, 3)),
+    "GroupedQueryAttention": ((4, 6), _attention(layers.GroupQueryAttention, 3, 4, 2)),
+}
+# of these the layer inside is masked
+WRAPPED = {
+    "TimeDistributed": ((3, 6), lambda x: layers.TimeDistributed(layers.Dense(4, name="layer"), name="each")(x)),
+    "Bidirectional": ((4, 3), lambda x: layers.Bidirectional(layers.GRU(5, name="layer"), name="both")(x)),
+    "StackedRNNCells": ((4, 3), _stacked),
 }
 
 
 def one_layer(kind: str) -> keras.Model:
     """A net with one layer of that kind in the middle, ending in logits of 5 classes."""
-    shape, make = MASKABLE[kind]
+    shape, call = (MASKABLE | WRAPPED)[kind]
     inputs = keras.Input(shape, name="inputs")
-    x = layers.Flatten(name="flatten")(make()(inputs))
+    x = layers.Flatten(name="flatten")(call(inputs))
     return keras.Model(inputs, layers.Dense(5, name="classifier")(x), name="one_layer")
 
 

@@ -401,3 +401,10 @@ def test_an_unknown_criterion_is_refused_with_those_near_it():
     with pytest.raises(ValueError, match=r"grasp.*snip.*synflow.*criterion='synflo'. Did you mean 'synflow'"):
         criteria.get("synflo")
     assert criteria.get(len) is len
+
+
+def test_wanda_refuses_layers_that_are_not_linear_in_one_kernel():
+    inputs = keras.Input((4, 3), name="inputs")
+    model = kt.masked(keras.Model(inputs, keras.layers.LSTM(5, name="read")(inputs), name="recurrent"))
+    with pytest.raises(ValueError, match="one kernel.*'lstm_cell' of type MaskedLSTMCell"):
+        scores_of("wanda", model, (np.ones((2, 4, 3), "float32"), np.ones((2, 5), "float32")))

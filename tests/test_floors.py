@@ -9,9 +9,13 @@ pytestmark = pytest.mark.same_on_every_backend
 
 PACKAGE = Path(__file__).parents[1] / "kerasticket"
 FLOORS = {
-    0: ["params", "masks", "records", "runs", "hdf5"],
-    1: ["autodiff", "fused", "precision"],
-    2: ["layers", "models", "optimizers", "optimizer_state", "variables", "masking", "controls", "tickets"],
+    0: ["names", "params", "masks", "records", "runs", "hdf5"],
+    1: ["autodiff", "fused", "precision", "events"],
+    2: [
+        *("layers", "models", "optimizers", "optimizer_state", "variables", "where", "exchange", "masking"),
+        "model_summary",
+        *("controls", "tickets", "npz", "foreign"),
+    ],
     3: ["data"],
     4: ["training", "pruning", "distillation"],
     5: ["analysis"],

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import kerasticket as kt
-from kerasticket.variables import masked_layers, raw_params
+from kerasticket import autodiff
+from kerasticket.params import differing
+from kerasticket.variables import SEED_STATE, masked_weights, named_variables, raw_params
 
 OPTIMIZERS = {
     "sgd": lambda: keras.optimizers.SGD(0.1, momentum=0.9),
@@ -20,46 +22,139 @@ OPTIMIZERS = {
 }
 
 
+def weights(model) -> dict[str, np.ndarray]:
+    """All but seed states, which Keras leaves out of files."""
+    return {path: array for path, array in raw_params(model).items() if not path.endswith(SEED_STATE)}
+
+
 def pruned_values(model) -> np.ndarray:
     """The variables themselves (not the `kernel` property) wherever the mask prunes."""
     mask, raw = kt.get_mask(model), raw_params(model)
     return np.concatenate([raw[path][~array] for path, array in mask.items()])
 
 
-@pytest.mark.parametrize("kind", nets.MASKABLE)
+KINDS = nets.MASKABLE | nets.WRAPPED
+
+
+def masked(kind: str) -> keras.Model:
+    """One layer of that kind with all the masks that it can have, and a masked classifier."""
+    return kt.masked(nets.one_layer(kind), where="*")
+
+
+def test_every_masked_layer_is_tested_here():
+    assert [plain.__name__ for plain in kt.layers.MASKED] == list(nets.MASKABLE)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_full_mask_changes_nothing(kind):
-    model = nets.one_layer(kind)
-    masked = kt.masked(model)
+    model, copy = nets.one_layer(kind), masked(kind)
+    kt.set_params(copy, kt.get_params(model))
     x, _ = nets.batch(model)
-    assert type(masked.get_layer("layer")) is kt.layers.MASKED[type(model.get_layer("layer"))]
-    np.testing.assert_array_equal(model.predict(x, verbose=0), masked.predict(x, verbose=0))
+    np.testing.assert_array_equal(model.predict(x, verbose=0), copy.predict(x, verbose=0))
+    kernels = [path for path, variable in named_variables(model).items() if len(variable.shape) > 1]
+    assert list(kt.get_mask(copy)) == [path for path in kernels if not path.endswith("bias")]
+    kinds = {type(layer) for layer in copy._flatten_layers()}
+    assert not kinds & set(kt.layers.MASKED)
+    assert kind in nets.WRAPPED or {plain.__name__: plain for plain in kt.layers.MASKED}[kind] in {
+        plain for plain, held in kt.layers.MASKED.items() if held in kinds
+    }
 
 
-@pytest.mark.parametrize("kind", nets.MASKABLE)
-def test_the_kernel_is_zero_where_pruned_and_untouched_elsewhere(kind):
-    model = kt.masked(nets.one_layer(kind))
-    before = kt.get_params(model)
-    mask = nets.half_mask(model)
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_are_zero_where_pruned_and_untouched_elsewhere(kind):
+    model = masked(kind)
+    before, mask = kt.get_params(model), nets.half_mask(model)
     kt.set_mask(model, mask)
-    for path, layer in masked_layers(model).items():
-        kernel = keras.ops.convert_to_numpy(layer.kernel)
-        np.testing.assert_array_equal(kernel, np.where(mask[path], before[path], 0))
+    for path, held in masked_weights(model).items():
+        weight = keras.ops.convert_to_numpy(getattr(held.layer, held.name))
+        np.testing.assert_array_equal(weight, np.where(mask[path], before[path], 0))
     assert not pruned_values(model).any()
 
 
-@pytest.mark.parametrize("kind", nets.MASKABLE)
+@pytest.mark.parametrize("kind", KINDS)
+def test_pruned_weights_change_no_output_and_have_no_gradient(kind):
+    model = masked(kind)
+    kt.set_mask(model, nets.half_mask(model))
+    x, _ = nets.batch(model, 4)
+    expected = model.predict_on_batch(x)
+    for held in masked_weights(model).values():
+        array = np.array(keras.ops.convert_to_numpy(held.variable.value))
+        held.variable.assign(np.where(keras.ops.convert_to_numpy(held.mask.value), array, 3))  # as nothing of ours does
+    np.testing.assert_array_equal(model.predict_on_batch(x), expected)
+
+    def loss(*values):
+        fixed = [variable.value for variable in model.non_trainable_variables]
+        return keras.ops.sum(keras.ops.square(model.stateless_call(list(values), fixed, x, training=False)[0]))
+
+    def outer(values):
+        return loss(*values)
+
+    slopes = autodiff.gradient(outer)([variable.value for variable in model.trainable_variables])
+    held = {id(one.variable): one for one in masked_weights(model).values()}
+    for variable, slope in zip(model.trainable_variables, slopes, strict=True):
+        if id(variable) in held:
+            mask = keras.ops.convert_to_numpy(held[id(variable)].mask.value)
+            slope = keras.ops.convert_to_numpy(slope)
+            assert not slope[~mask].any()
+            assert slope[mask].any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_each_layer_trains_with_exact_zeros_and_survives_a_file(kind, tmp_path):
-    model = nets.compile_for_test(kt.masked(nets.one_layer(kind)), OPTIMIZERS["sgd"]())
+    model = nets.compile_for_test(masked(kind), OPTIMIZERS["sgd"]())
     kt.set_mask(model, nets.half_mask(model))
     x, y = nets.batch(model)
     before = kt.get_params(model)
-    model.fit(x, y, epochs=2, batch_size=16, verbose=0)
+    model.fit(x, y, epochs=1, batch_size=16, verbose=0)
     assert not pruned_values(model).any()
-    assert all((before[path] != array).any() for path, array in kt.get_params(model).items())
+    assert all((before[path] != array).any() for path, array in kt.get_params(model).items() if array.dtype.kind == "f")
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(model.predict(x, verbose=0), loaded.predict(x, verbose=0))
-    assert not pruned_values(loaded).any()
+    assert not differing(kt.get_mask(model), kt.get_mask(loaded))
+    assert not differing(weights(model), weights(loaded))
+    plain = kt.strip(loaded)
+    assert not kt.get_mask(plain)
+    assert not {type(layer) for layer in plain._flatten_layers()} & set(kt.layers.MASKED.values())
+    expected = model.predict(x, verbose=0)
+    for other in (loaded, plain):
+        np.testing.assert_array_equal(expected, other.predict(x, verbose=0))
+    assert not differing(weights(model), weights(plain))
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "MultiHeadAttention", "SeparableConv2D"])
+def test_a_choice_among_the_weights_of_a_layer_survives_a_file(kind, tmp_path):
+    only = {"LSTM": "recurrent_kernel", "MultiHeadAttention": "query/kernel", "SeparableConv2D": "depthwise_kernel"}[
+        kind
+    ]
+    model = kt.masked(nets.one_layer(kind), where=f"*/{only}")
+    assert len(kt.get_mask(model)) == 1
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    for other in (loaded, keras.models.clone_model(loaded), kt.masked(loaded, where=f"*/{only}")):
+        assert list(kt.get_mask(other)) == list(kt.get_mask(model))
+
+
+BY_HAND = {
+    "LSTM": (lambda **chosen: kt.layers.MaskedLSTM(3, **chosen), "lstm_cell/kernel", (2, 4, 5)),
+    "SeparableConv1D": (
+        lambda **chosen: kt.layers.MaskedSeparableConv1D(3, 2, **chosen),
+        "depthwise_kernel",
+        (2, 4, 5),
+    ),
+    "Embedding": (lambda **chosen: kt.layers.MaskedEmbedding(9, 3, **chosen), "embeddings", (2, 4)),
+}
+
+
+@pytest.mark.parametrize("kind", BY_HAND)
+def test_layers_by_hand_take_the_names_of_what_is_masked(kind):
+    make, weight, shape = BY_HAND[kind]
+    layer = make(masked_weights=[weight])
+    again = type(layer).from_config(layer.get_config())
+    for each in (layer, again):
+        each(np.ones(shape, "int32" if kind == "Embedding" else "float32"))
+        assert list(masked_weights(each)) == [weight]
+    with pytest.raises(ValueError, match=r"masked_weights of .* among.*Received.*wrong"):
+        make(masked_weights=["wrong"])(np.ones(shape, "int32" if kind == "Embedding" else "float32"))
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -127,3 +222,5 @@ def test_a_layer_refuses_a_mask_of_another_shape_or_kind():
         layer.set_mask(np.ones((3, 2), bool))
     with pytest.raises(ValueError, match="boolean"):
         layer.set_mask(np.ones((2, 3)))
+    with pytest.raises(ValueError, match=r"masked weight of 'layer': \['kernel'\]. Received: weight='bias'"):
+        layer.set_mask(np.ones(3, bool), "bias")

@@ -24,22 +24,49 @@ def square(width: int = 8) -> keras.Model:
     return kt.masked(keras.Model(inputs, keras.layers.Dense(4, name="classifier")(x), name="square"))
 
 
-@pytest.mark.parametrize("kind", nets.MASKABLE)
+# the axes of a kernel that run over inputs and outputs, from the shapes that Keras documents
+AXES = {
+    **dict.fromkeys(("Dense", "EinsumDense", "Conv1D", "Conv2D", "Conv3D", "Embedding"), (-2, -1)),
+    **dict.fromkeys(("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"), (-1, -2)),
+    **dict.fromkeys(("SimpleRNNCell", "GRUCell", "LSTMCell"), (-2, -1)),
+    **dict.fromkeys(("SeparableConv1D", "SeparableConv2D"), (-2, -1)),
+}
+
+
+@pytest.mark.parametrize("kind", AXES)
 def test_filters_and_channels_of_every_maskable_layer(kind):
-    """The last axis runs over what comes out, the last but one over what goes in."""
-    model = kt.masked(nets.one_layer(kind))
-    mask, scores, seen = kt.get_mask(model), drawn(model), {}
+    model = kt.masked(nets.one_layer(kind), where="*layer/*kernel*" if kind != "Embedding" else "layer")
+    mask = {path: kept for path, kept in kt.get_mask(model).items() if "depthwise" not in path}
+    scores, seen = {path: drawn(model)[path] for path in mask}, {}
 
     def all_but_the_first(means, units):
         seen.update(means)
         return {path: np.arange(kept.size) > 0 for path, kept in units.items()}
 
-    for structure, axis in ((Filters(), -1), (Channels(), -2)):
-        pruned = np.moveaxis(structure.prune(model, scores, mask, all_but_the_first)["layer/kernel"], axis, 0)
-        assert not pruned[0].any()
-        assert pruned[1:].all()
-        groups = np.moveaxis(scores["layer/kernel"], axis, 0).reshape(len(pruned), -1)
-        np.testing.assert_allclose(seen["layer/kernel"], groups.mean(1))
+    for structure, axis in zip((Channels(), Filters()), AXES[kind], strict=True):
+        for path, array in structure.prune(model, scores, mask, all_but_the_first).items():
+            pruned = np.moveaxis(array, axis, 0)
+            assert not pruned[0].any()
+            assert pruned[1:].all()
+            groups = np.moveaxis(scores[path], axis, 0).reshape(len(pruned), -1)
+            np.testing.assert_allclose(seen[path], groups.mean(1))
+
+
+def test_axes_are_known_of_every_masked_layer():
+    kinds = [plain for plain, kind in kt.layers.MASKED.items() if issubclass(kind, kt.layers.Masked)]
+    assert not [kind.__name__ for kind in kinds if not issubclass(kind, tuple(axes.AXES))]
+
+
+@pytest.mark.parametrize("kind", ["DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D"])
+def test_every_channel_of_a_depthwise_kernel_has_filters_of_its_own(kind):
+    model = kt.masked(nets.one_layer(kind), where=["layer/depthwise_kernel" if "Sep" in kind else "layer"])
+    ((path, kept),) = kt.get_mask(model).items()
+    filters = Filters().groups(path, kept.shape, axes.kernel_axes(model, {path: kept})[path])
+    channels = Channels().groups(path, kept.shape, axes.kernel_axes(model, {path: kept})[path])
+    sizes = [np.unique(groups).size for groups in (channels, filters)]
+    assert sizes == [kept.shape[-2], kept.shape[-2] * kept.shape[-1]]
+    for position in np.ndindex(kept.shape[:-2]):
+        np.testing.assert_array_equal(channels[position], np.arange(kept.shape[-2])[:, None] + 0 * kept[position])
 
 
 def attention_like() -> keras.Model:

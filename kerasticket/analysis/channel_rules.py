@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from kerasticket.layers.masked import MASKED
+from kerasticket.layers.masked import MASKED, variable_of
 from kerasticket.layers.normalization import BatchNormalization, InstanceNormalization
 from kerasticket.variables import named_variables
 
@@ -84,7 +84,7 @@ def _spread(channels: np.ndarray, shape: Shape) -> np.ndarray:
 
 
 def _kernel(layer) -> keras.Variable:
-    return layer._kernel if hasattr(layer, "_kernel") else layer.kernel  # `kernel` of masked layers is no variable
+    return variable_of(layer, "kernel")  # an attribute `kernel` of masked layers is no variable
 
 
 def _activated(walk: Walk, layer, labels: np.ndarray) -> np.ndarray:
@@ -186,12 +186,12 @@ _PLAIN: dict[type, Rule] = {
     layers.Conv2D: _mixing,
     layers.Conv3D: _mixing,
     layers.EinsumDense: _einsum,
+    **{getattr(layers, f"Conv{n}DTranspose"): partial(_mixing, made=-2, read=-1) for n in (1, 2, 3)},
+    **{getattr(layers, f"DepthwiseConv{n}D"): _depthwise for n in (1, 2)},
 }
 RULES: dict[type, Rule] = {
     **_PLAIN,
     **{MASKED[cls]: rule for cls, rule in _PLAIN.items()},
-    **{getattr(layers, f"Conv{n}DTranspose"): partial(_mixing, made=-2, read=-1) for n in (1, 2, 3)},
-    **{getattr(layers, f"DepthwiseConv{n}D"): _depthwise for n in (1, 2)},
     **dict.fromkeys((layers.BatchNormalization, BatchNormalization), _batch_norm),
     **dict.fromkeys((layers.GroupNormalization, InstanceNormalization), _norm),
     **{getattr(layers, f"{name}{n}D"): _spatial for name in _SPATIAL.split() for n in (1, 2, 3)},

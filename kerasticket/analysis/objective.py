@@ -11,7 +11,7 @@ from keras import ops
 from kerasticket import autodiff
 from kerasticket.data.pipeline import Data, pipeline
 from kerasticket.params import Params, mismatch
-from kerasticket.variables import SEED_STATE, masked_layers, named_variables
+from kerasticket.variables import SEED_STATE, masked_weights, named_variables
 
 Batch = tuple[np.ndarray, np.ndarray]
 
@@ -231,7 +231,7 @@ def _paths(model: keras.Model) -> tuple[list[str], list[str | None]]:
 
 def _fixed_values(model: keras.Model) -> list:
     """Values of the variables without a path: masks that keep everything, and other state as it is."""
-    masks = {id(layer.mask) for layer in masked_layers(model).values()}
+    masks = {id(held.mask) for held in masked_weights(model).values()}
     fixed = [
         variable for variable, path in zip(model.non_trainable_variables, _paths(model)[1], strict=True) if not path
     ]

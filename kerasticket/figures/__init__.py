@@ -1,6 +1,7 @@
 """One function per figure: results in, matplotlib Figure out; draws from plain rows, trains nothing."""
 
 from kerasticket.figures.cost import growth, growth_slope
+from kerasticket.figures.criteria import criterion_curves
 from kerasticket.figures.curvature import diagonals
 from kerasticket.figures.images import image_grid
 from kerasticket.figures.landscape import landscapes
@@ -13,6 +14,7 @@ __all__ = [
     "DASHES",
     "KINDS",
     "STYLES",
+    "criterion_curves",
     "diagonals",
     "growth",
     "growth_slope",

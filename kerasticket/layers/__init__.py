@@ -1,14 +1,30 @@
 """Keras layers of this package, usable by hand in any Keras model."""
 
-from kerasticket.layers.masked import (
-    MASKED,
-    Masked,
+from kerasticket.layers.inside import MaskedInside
+from kerasticket.layers.kinds import (
     MaskedConv1D,
+    MaskedConv1DTranspose,
     MaskedConv2D,
+    MaskedConv2DTranspose,
     MaskedConv3D,
+    MaskedConv3DTranspose,
     MaskedDense,
+    MaskedDepthwiseConv1D,
+    MaskedDepthwiseConv2D,
     MaskedEinsumDense,
+    MaskedEmbedding,
+    MaskedGroupQueryAttention,
+    MaskedGRU,
+    MaskedGRUCell,
+    MaskedLSTM,
+    MaskedLSTMCell,
+    MaskedMultiHeadAttention,
+    MaskedSeparableConv1D,
+    MaskedSeparableConv2D,
+    MaskedSimpleRNN,
+    MaskedSimpleRNNCell,
 )
+from kerasticket.layers.masked import MASKED, Masked, MaskedWeight
 from kerasticket.layers.normalization import BatchNormalization, InstanceNormalization
 
 __all__ = [
@@ -17,8 +33,26 @@ __all__ = [
     "InstanceNormalization",
     "Masked",
     "MaskedConv1D",
+    "MaskedConv1DTranspose",
     "MaskedConv2D",
+    "MaskedConv2DTranspose",
     "MaskedConv3D",
+    "MaskedConv3DTranspose",
     "MaskedDense",
+    "MaskedDepthwiseConv1D",
+    "MaskedDepthwiseConv2D",
     "MaskedEinsumDense",
+    "MaskedEmbedding",
+    "MaskedGRU",
+    "MaskedGRUCell",
+    "MaskedGroupQueryAttention",
+    "MaskedInside",
+    "MaskedLSTM",
+    "MaskedLSTMCell",
+    "MaskedMultiHeadAttention",
+    "MaskedSeparableConv1D",
+    "MaskedSeparableConv2D",
+    "MaskedSimpleRNN",
+    "MaskedSimpleRNNCell",
+    "MaskedWeight",
 ]

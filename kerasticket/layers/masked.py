@@ -1,89 +1,205 @@
-"""Layers whose kernel is held to a mask: one mixin, and one two-line class per Keras layer.
+"""Layers some of whose weights are held to masks: the mixin.
 
-The mask is a non-trainable weight and `kernel` is `where(mask, kernel, 0)`. So gradients of pruned weights are
-exactly zero on every backend, masks may change between epochs without a retrace, and they travel with the
+A mask is a non-trainable weight, and a held weight reads as `where(mask, weight, 0)`. So gradients of pruned weights
+are exactly zero on every backend, masks may change between epochs without a retrace, and they travel with the
 layer into every file. (A mask in a constraint or a closure is frozen into the trace on TensorFlow and JAX.)
 """
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 from keras import layers, ops
 
+MASKED: dict[type[layers.Layer], type[layers.Layer]] = {}  # filled by the classes of `kinds.py`
 
-class Masked:
-    """Mixin that holds the kernel of a Keras layer to a boolean `mask` of the same shape, True = kept.
 
-    It goes before the layer that it masks: `class MaskedDense(Masked, keras.layers.Dense)`. The layer must
-    keep its kernel in `_kernel` and read it through a `kernel` property, as Dense, EinsumDense and Conv*D do.
-    """
+def mask_name(weight: str) -> str:
+    """The name of a weight's mask: "mask" for the kernel, else "recurrent_kernel_mask" and the like."""
+    return "mask" if weight == "kernel" else f"{weight}_mask"
 
+
+def variable_of(layer: layers.Layer, weight: str) -> keras.Variable:
+    """The variable behind an attribute such as `kernel`, which in masked layers is a tensor."""
+    held = vars(layer)
+    return held[f"_{weight}"] if f"_{weight}" in held else held[weight]
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskedWeight:
+    """A weight of a layer, and the mask that it is held to."""
+
+    layer: layers.Layer
     name: str
-    _kernel: keras.Variable
-
-    def build(self, input_shape):
-        if getattr(self, "lora_rank", None):
-            raise ValueError(f"Expected a layer without LoRA, which adds to pruned weights. Received: '{self.name}'.")
-        super().build(input_shape)
-        self.mask = self.add_weight(
-            name="mask", shape=self._kernel.shape, initializer="ones", dtype="bool", trainable=False
-        )
-
-    @property
-    def kernel(self):
-        kernel = ops.convert_to_tensor(super().kernel)  # JAX takes no Keras variables in `where`
-        return ops.where(ops.convert_to_tensor(self.mask), kernel, ops.zeros((), kernel.dtype))
+    variable: keras.Variable
+    mask: keras.Variable
 
     def set_mask(self, mask) -> None:
-        """Takes a boolean array of the kernel's shape and zeroes the pruned weights themselves."""
-        mask = np.asarray(mask)
-        if mask.dtype != bool or mask.shape != tuple(self._kernel.shape):
+        """Takes a boolean array of the weight's shape and zeroes the pruned entries themselves.
+
+        Raises:
+            ValueError: another shape or dtype.
+        """
+        mask, shape = np.asarray(mask), tuple(self.variable.shape)
+        if mask.dtype != bool or mask.shape != shape:
             raise ValueError(
-                f"Layer '{self.name}' expects a boolean mask of shape {tuple(self._kernel.shape)}. "
+                f"Layer '{self.layer.name}' expects a boolean mask of shape {shape} for its {self.name}. "
                 f"Received: dtype {mask.dtype}, shape {mask.shape}."
             )
         self.mask.assign(mask)
-        self._kernel.assign(np.where(mask, ops.convert_to_numpy(self._kernel.value), 0))
-
-    def save_own_variables(self, store):
-        super().save_own_variables(store)  # writes `kernel`, that is, exact zeros where pruned
-        if self.built:
-            store["mask"] = ops.convert_to_numpy(self.mask.value)
-
-    def load_own_variables(self, store):
-        super().load_own_variables(store)
-        if self.built:
-            self.mask.assign(np.asarray(store["mask"]))
+        self.variable.assign(np.where(mask, ops.convert_to_numpy(self.variable.value), 0))
 
 
-@keras.saving.register_keras_serializable(package="kerasticket")
-class MaskedDense(Masked, layers.Dense):
-    """`keras.layers.Dense` with a mask on its kernel."""
+class _Held:
+    """Attribute of a layer that reads as `where(mask, weight, 0)` once there is a mask for it.
+
+    The variable stays where the Keras layer puts it, so a layer's class can be exchanged in place.
+    """
+
+    def __init__(self, weight: str, plain: property | None) -> None:
+        self.weight = weight
+        self.plain = plain
+
+    def __get__(self, layer, owner=None):
+        if layer is None:
+            return self
+        if self.plain is None and self.weight not in vars(layer):
+            raise AttributeError(f"'{type(layer).__name__}' has no '{self.weight}' before it is built.")
+        value = vars(layer)[self.weight] if self.plain is None else self.plain.__get__(layer)
+        mask = vars(layer).get(mask_name(self.weight))
+        if mask is None:
+            return value
+        value = ops.convert_to_tensor(value)  # JAX takes no Keras variables in `where`
+        return ops.where(ops.convert_to_tensor(mask), value, ops.zeros((), value.dtype))
+
+    def __set__(self, layer, value) -> None:
+        if self.plain is not None:
+            raise AttributeError(f"'{self.weight}' of '{type(layer).__name__}' cannot be set.")
+        vars(layer)[self.weight] = value
 
 
-@keras.saving.register_keras_serializable(package="kerasticket")
-class MaskedEinsumDense(Masked, layers.EinsumDense):
-    """`keras.layers.EinsumDense` with a mask on its kernel."""
+class Masked:
+    """Mixin that holds weights of a Keras layer to boolean masks of the same shape, True = kept.
+
+    It goes before the layer that it masks: `class MaskedDense(Masked, keras.layers.Dense)`.
+
+    Args:
+        masked_weights: names of the weights to hold to masks; default: all of `default_weights`.
+
+    Attributes:
+        maskable: names of all weights that can be masked.
+        default_weights: those that are, where none are named.
+        only_if_asked: `kerasticket.masked` leaves such layers dense unless they are asked for.
+    """
+
+    maskable: ClassVar[tuple[str, ...]] = ("kernel",)
+    default_weights: ClassVar[tuple[str, ...]] = ("kernel",)
+    only_if_asked: ClassVar[bool] = False
+    _numbers_weights: ClassVar[bool]  # Keras writes all weights of the layer by their numbers, masks among them
+    name: str
+    built: bool
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own = [base for base in cls.__mro__ if not issubclass(base, Masked)]
+        for weight in cls.maskable:
+            found = next((vars(base)[weight] for base in own if weight in vars(base)), None)
+            setattr(cls, weight, _Held(weight, found if isinstance(found, property) else None))
+        writes = next((vars(base)["save_own_variables"] for base in own if "save_own_variables" in vars(base)), None)
+        cls._numbers_weights = writes is layers.Layer.save_own_variables
+
+    def __init__(self, *args: Any, masked_weights: Iterable[str] | None = None, **kwargs: Any) -> None:
+        chosen = chosen_weights(type(self), self.default_weights if masked_weights is None else masked_weights)
+        vars(self)["_masked_weights"] = chosen  # first, for an Embedding may build itself on construction
+        super().__init__(*args, **kwargs)
+
+    def _post_build(self) -> None:
+        # Keras wraps `build` per instance; this hook is also called on layers whose class was exchanged before.
+        self._add_masks()
+        super()._post_build()  # type: ignore[misc]
+
+    def _add_masks(self) -> None:
+        refuse_other_weights(self)
+        for weight in vars(self)["_masked_weights"]:
+            if mask_name(weight) not in vars(self):
+                like, options = variable_of(self, weight), {"dtype": "bool", "trainable": False}
+                with keras.name_scope(self.name):
+                    mask = self.add_weight(  # type: ignore[attr-defined]
+                        name=mask_name(weight), shape=like.shape, initializer=_all_kept(like), **options
+                    )
+                setattr(self, mask_name(weight), mask)
+
+    @property
+    def held(self) -> tuple[MaskedWeight, ...]:
+        """The weights that have masks; empty before the layer is built."""
+        names = (weight for weight in vars(self)["_masked_weights"] if mask_name(weight) in vars(self))
+        return tuple(MaskedWeight(self, w, variable_of(self, w), vars(self)[mask_name(w)]) for w in names)  # type: ignore[arg-type]
+
+    def set_mask(self, mask, weight: str | None = None) -> None:
+        """Holds a weight to a boolean array of its shape and zeroes its pruned entries themselves.
+
+        Args:
+            weight: its name; default: the first that has a mask, "kernel" in most layers.
+        """
+        held = {one.name: one for one in self.held}
+        name = next(iter(held), None) if weight is None else weight
+        if name not in held:
+            raise ValueError(f"Expected a masked weight of '{self.name}': {list(held)}. Received: weight={weight!r}.")
+        held[name].set_mask(mask)
+
+    def save_own_variables(self, store) -> None:
+        super().save_own_variables(store)  # type: ignore[misc]  # pruned weights are exact zeros
+        for one in () if self._numbers_weights else self.held:
+            store[mask_name(one.name)] = ops.convert_to_numpy(one.mask.value)
+
+    def load_own_variables(self, store) -> None:
+        super().load_own_variables(store)  # type: ignore[misc]
+        for one in () if self._numbers_weights else self.held:
+            one.mask.assign(np.asarray(store[mask_name(one.name)]))
+
+    def get_config(self) -> dict[str, Any]:
+        chosen = vars(self)["_masked_weights"]
+        option = {} if chosen == self.default_weights else {"masked_weights": list(chosen)}
+        return super().get_config() | option  # type: ignore[misc]
+
+    def enable_lora(self, *args: Any, **kwargs: Any) -> None:
+        raise ValueError(f"Expected a layer without LoRA, which adds to pruned weights. Received: '{self.name}'.")
+
+    def _check_quantize_args(self, mode, compute_dtype) -> None:
+        raise ValueError(
+            f"Expected a layer without masks to quantise. Received: '{self.name}'. Take kerasticket.strip(model) first."
+        )
 
 
-@keras.saving.register_keras_serializable(package="kerasticket")
-class MaskedConv1D(Masked, layers.Conv1D):
-    """`keras.layers.Conv1D` with a mask on its kernel."""
+def _all_kept(weight: keras.Variable):
+    # In torch, orthogonal kernels lie in memory column by column, and products with them round accordingly. A mask
+    # that lies as its weight does leaves the outputs the same to the bit.
+    def initializer(shape, dtype):
+        return ops.cast(ops.ones_like(ops.convert_to_tensor(weight)), dtype)
+
+    return initializer
 
 
-@keras.saving.register_keras_serializable(package="kerasticket")
-class MaskedConv2D(Masked, layers.Conv2D):
-    """`keras.layers.Conv2D` with a mask on its kernel."""
+def chosen_weights(kind: type[Masked], weights: Iterable[str]) -> tuple[str, ...]:
+    """These weights in the order of the class; raises ValueError unless it can mask them."""
+    weights = list(weights)
+    unknown = [weight for weight in weights if weight not in kind.maskable]
+    if unknown or not weights:
+        raise ValueError(
+            f"Expected masked_weights of {kind.__name__} among {list(kind.maskable)}, at least one. "
+            f"Received: masked_weights={weights}."
+        )
+    return tuple(weight for weight in kind.maskable if weight in weights)
 
 
-@keras.saving.register_keras_serializable(package="kerasticket")
-class MaskedConv3D(Masked, layers.Conv3D):
-    """`keras.layers.Conv3D` with a mask on its kernel."""
-
-
-MASKED: dict[type[layers.Layer], type[layers.Layer]] = {
-    layers.Dense: MaskedDense,
-    layers.EinsumDense: MaskedEinsumDense,
-    layers.Conv1D: MaskedConv1D,
-    layers.Conv2D: MaskedConv2D,
-    layers.Conv3D: MaskedConv3D,
-}
+def refuse_other_weights(layer: layers.Layer) -> None:
+    """Raises ValueError if a layer's kernel is not all that it multiplies with: LoRA, quantisation."""
+    if getattr(layer, "lora_rank", None):
+        raise ValueError(f"Expected a layer without LoRA, which adds to pruned weights. Received: '{layer.name}'.")
+    if getattr(layer, "quantization_mode", None):
+        raise ValueError(
+            f"Expected a layer that is not quantised. Received: '{layer.name}' in {layer.quantization_mode}. "
+            "Prune first, take kerasticket.strip(model), then quantise."
+        )

@@ -10,8 +10,8 @@ import numpy as np
 
 from kerasticket import masks
 from kerasticket.masks import Mask, Scores
+from kerasticket.names import choose, suggestion
 from kerasticket.pruning import scopes, structures
-from kerasticket.pruning.names import choose, suggestion
 from kerasticket.pruning.structures import Structure
 
 Target = float | Mapping[str, float]

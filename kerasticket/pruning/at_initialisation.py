@@ -8,9 +8,9 @@ import numpy as np
 
 from kerasticket import masks
 from kerasticket.masks import Mask, Scores
+from kerasticket.names import choose
 from kerasticket.pruning import criteria, structures
 from kerasticket.pruning.allocation import Allocation, Target, check_target
-from kerasticket.pruning.names import choose
 from kerasticket.pruning.structures import Structure, Weights
 from kerasticket.tickets import Ticket
 

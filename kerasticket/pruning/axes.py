@@ -1,4 +1,4 @@
-"""Which axes of a kernel run over inputs and which over output units, for every layer that has a mask."""
+"""Which axes of a weight run over inputs and which over output units, for every layer that has a mask."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,8 +7,9 @@ import keras
 import numpy as np
 from keras import layers
 
+from kerasticket.layers.masked import MaskedWeight
 from kerasticket.masks import Mask
-from kerasticket.variables import masked_layers
+from kerasticket.variables import masked_weights
 
 
 class Axes(NamedTuple):
@@ -24,14 +25,15 @@ def kernel_axes(model: keras.Model, mask: Mask) -> dict[str, Axes]:
     Raises:
         ValueError: a kernel of a layer whose axes are not known.
     """
-    found = masked_layers(model)
+    found = masked_weights(model)
     return {path: _axes(path, found[path], kept.ndim) for path, kept in mask.items()}
 
 
-def _axes(path: str, layer: keras.Layer, sides: int) -> Axes:
+def _axes(path: str, held: MaskedWeight, sides: int) -> Axes:
+    layer = held.layer
     for kind, axes in AXES.items():
         if isinstance(layer, kind):
-            return axes(layer, sides)
+            return _depthwise(layer, sides) if held.name == "depthwise_kernel" else axes(layer, sides)
     raise ValueError(
         f"Expected layers of {[kind.__name__ for kind in AXES]} for structures. Received: '{path}' of type "
         f"{type(layer).__name__}. Prune single weights, or keep that layer without a mask."
@@ -40,6 +42,15 @@ def _axes(path: str, layer: keras.Layer, sides: int) -> Axes:
 
 def _last_two(layer: keras.Layer, sides: int) -> Axes:
     return Axes((sides - 2,), (sides - 1,))
+
+
+def _last_two_swapped(layer: keras.Layer, sides: int) -> Axes:
+    return Axes((sides - 1,), (sides - 2,))
+
+
+def _depthwise(layer: keras.Layer, sides: int) -> Axes:
+    """Every channel has output units of its own, so that its axis runs over both."""
+    return Axes((sides - 2,), (sides - 2, sides - 1))
 
 
 def _of_equation(layer: keras.layers.EinsumDense, sides: int) -> Axes:
@@ -55,6 +66,17 @@ AXES: dict[type, Callable[[keras.Layer, int], Axes]] = {
     layers.Conv1D: _last_two,
     layers.Conv2D: _last_two,
     layers.Conv3D: _last_two,
+    layers.Conv1DTranspose: _last_two_swapped,
+    layers.Conv2DTranspose: _last_two_swapped,
+    layers.Conv3DTranspose: _last_two_swapped,
+    layers.DepthwiseConv1D: _depthwise,
+    layers.DepthwiseConv2D: _depthwise,
+    layers.SeparableConv1D: _last_two,
+    layers.SeparableConv2D: _last_two,
+    layers.Embedding: _last_two,
+    layers.SimpleRNNCell: _last_two,
+    layers.GRUCell: _last_two,
+    layers.LSTMCell: _last_two,
     layers.EinsumDense: _of_equation,
 }
 

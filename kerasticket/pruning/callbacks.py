@@ -6,6 +6,7 @@ from kerasticket.pruning.iterative import IterativeMagnitudePruning
 from kerasticket.pruning.movement import Movement
 from kerasticket.pruning.schedules import Schedule
 from kerasticket.pruning.structures import Blocks, Channels, Filters, NOfM
+from kerasticket.pruning.tensorboard import SparsityTensorBoard
 
 __all__ = [
     "Blocks",
@@ -17,4 +18,5 @@ __all__ = [
     "NOfM",
     "PruneAtInitialisation",
     "Schedule",
+    "SparsityTensorBoard",
 ]

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
+from kerasticket.names import choose
 from kerasticket.pruning.allocation import Target, check_target
-from kerasticket.pruning.names import choose
 
 Shape = Callable[[float, float, float], float]
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from kerasticket import masks
 from kerasticket.masks import Mask, Scores
+from kerasticket.names import choose
 from kerasticket.pruning.criteria.weights import lamp_scores
-from kerasticket.pruning.names import choose
 from kerasticket.pruning.ranking import rank_in_groups
 
 Scope = Callable[[Scores, Mask, float], Mask]

@@ -13,8 +13,8 @@ import numpy as np
 
 from kerasticket import masks
 from kerasticket.masks import Mask, Scores
+from kerasticket.names import choose
 from kerasticket.pruning.axes import Axes, count, index_along, kernel_axes, length, numbered, others
-from kerasticket.pruning.names import choose
 from kerasticket.pruning.ranking import rank_in_groups
 
 Select = Callable[[Scores, Mask], Mask]

@@ -11,11 +11,11 @@ positions are ignored. Networks run in inference mode, and their weights, statis
 from collections.abc import Callable
 
 from kerasticket.masks import Scores
+from kerasticket.names import choose
 from kerasticket.pruning.criteria.activations import wanda
 from kerasticket.pruning.criteria.flow import synflow
 from kerasticket.pruning.criteria.gradients import grasp, movement, saliency, snip
 from kerasticket.pruning.criteria.weights import lamp, magnitude, magnitude_at_init, random
-from kerasticket.pruning.names import choose
 
 Criterion = Callable[..., Scores]
 

@@ -11,7 +11,13 @@ from kerasticket import autodiff
 from kerasticket.masks import Mask, Scores
 from kerasticket.params import Params
 from kerasticket.pruning.criteria.network import batches, doubles, identity, kernels_of, network, overridden
-from kerasticket.variables import masked_layers
+from kerasticket.variables import masked_weights
+
+LINEAR = (
+    *(keras.layers.Dense, keras.layers.EinsumDense, keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D),
+    *(keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D),
+    *(keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose),
+)
 
 
 def wanda(model, params: Params, mask: Mask, data, rng: np.random.Generator) -> Scores:
@@ -24,7 +30,7 @@ def wanda(model, params: Params, mask: Mask, data, rng: np.random.Generator) -> 
         data: calibration examples; targets are not used.
 
     Raises:
-        ValueError: no data, or a masked layer whose inputs are whole numbers.
+        ValueError: no data, or a masked layer whose inputs are whole numbers, or that is not linear in its kernel.
     """
     squares = [np.zeros(kept.shape) for kept in mask.values()]
     kernels = kernels_of(params, mask)
@@ -40,7 +46,7 @@ def _squared_inputs(model: keras.Model, params: Params, mask: Mask) -> autodiff.
     In any layer that is linear in its kernel, the sum of the outputs for inputs x^2 has that gradient.
     """
     outputs = network(model, params, mask)
-    layers = masked_layers(model)
+    layers = {path: _linear_layer(held.layer) for path, held in masked_weights(model).items()}
 
     def total(kernels, inputs):
         terms: list = []
@@ -50,6 +56,16 @@ def _squared_inputs(model: keras.Model, params: Params, mask: Mask) -> autodiff.
         return functools.reduce(ops.add, terms)
 
     return total
+
+
+def _linear_layer(layer: keras.Layer) -> keras.Layer:
+    if not isinstance(layer, LINEAR):
+        raise ValueError(
+            f"Criterion 'wanda' needs layers that multiply their inputs with one kernel: "
+            f"{[kind.__name__ for kind in LINEAR]}. Received: '{layer.name}' of type {type(layer).__name__}. Leave it "
+            "without a mask, or take another criterion."
+        )
+    return layer
 
 
 def _watched(layer: keras.Layer, terms: list) -> Callable:

@@ -12,7 +12,7 @@ from kerasticket import autodiff
 from kerasticket.data.pipeline import Data, pipeline
 from kerasticket.masks import Mask
 from kerasticket.params import Params
-from kerasticket.variables import masked_layers, named_variables
+from kerasticket.variables import masked_weights, named_variables
 
 BATCH_SIZE = 256
 
@@ -36,7 +36,7 @@ def network(model: keras.Model, params: Params, mask: Mask) -> Callable[[list, A
 def _sources(model: keras.Model, params: Params, mask: Mask, variables: list) -> list:
     """For each variable a tensor, or the path of the kernel that takes its place."""
     paths = {id(variable): path for path, variable in named_variables(model).items()}
-    masks = {id(layer.mask): path for path, layer in masked_layers(model).items()}
+    masks = {id(held.mask): path for path, held in masked_weights(model).items()}
 
     def source(variable):
         path = paths.get(id(variable))

@@ -1,0 +1,111 @@
+"""Masks on built layers in place, and layers that mask the layers which they make themselves.
+
+A Keras layer becomes its masked kind by another class and a new weight: the variables stay where they are.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from keras import layers
+
+from kerasticket.layers.masked import MASKED, Masked, chosen_weights, mask_name, refuse_other_weights
+
+
+class MaskedInside:
+    """Mixin for a layer that makes its layers with kernels itself: an LSTM its cell, attention its projections.
+
+    Args:
+        masked_weights: "<name of the inner layer>/<weight>" for each weight to hold to a mask; default: all.
+    """
+
+    name: str
+    built: bool
+
+    def __init__(self, *args: Any, masked_weights: Iterable[str] | None = None, **kwargs: Any) -> None:
+        vars(self)["_masked_weights"] = None if masked_weights is None else tuple(masked_weights)
+        super().__init__(*args, **kwargs)
+
+    def _post_build(self) -> None:
+        self._mask_inside()
+        super()._post_build()  # type: ignore[misc]
+
+    def _mask_inside(self) -> None:
+        chosen, known = vars(self)["_masked_weights"], []
+        for layer in _inner(self):
+            kind = masked_kind(layer)
+            if kind is not None:
+                known += [f"{layer.name}/{weight}" for weight in kind.maskable]
+                hold(layer, [w for w in kind.default_weights if chosen is None or f"{layer.name}/{w}" in chosen])
+        unknown = [path for path in chosen or () if path not in known]
+        if unknown:
+            raise ValueError(f"Expected masked_weights of '{self.name}' among {known}. Received: {unknown}.")
+
+    def get_config(self) -> dict[str, Any]:
+        kinds = [(layer, masked_kind(layer)) for layer in _inner(self)]
+        all_of = [f"{layer.name}/{weight}" for layer, kind in kinds if kind for weight in kind.default_weights]
+        held = [f"{layer.name}/{one.name}" for layer, kind in kinds if isinstance(layer, Masked) for one in layer.held]
+        chosen = (None if held == all_of else held) if self.built else vars(self)["_masked_weights"]
+        option = {} if chosen is None else {"masked_weights": list(chosen)}
+        return super().get_config() | option  # type: ignore[misc]
+
+
+def masked_kind(layer: layers.Layer) -> type[Masked] | None:
+    """The class that holds weights of this layer, or would; None for layers without such, and those of MaskedInside.
+
+    By exact type: a subclass of a Keras layer may do anything with its kernel.
+    """
+    kind = type(layer) if isinstance(layer, Masked) else MASKED.get(type(layer))
+    return kind if kind is not None and issubclass(kind, Masked) else None
+
+
+def plain_kind(layer: layers.Layer) -> type[layers.Layer]:
+    """The Keras class of a masked layer; the class itself of any other."""
+    return next((plain for plain, masked in MASKED.items() if masked is type(layer)), type(layer))
+
+
+def hold(layer: layers.Layer, weights: Iterable[str]) -> None:
+    """Gives weights of a built layer masks that keep everything, in place; its class becomes the masked one."""
+    weights = list(weights)
+    if not weights:
+        return
+    kind = masked_kind(layer)
+    assert kind is not None
+    refuse_other_weights(layer)
+    before = vars(layer).get("_masked_weights", ())
+    vars(layer)["_masked_weights"] = chosen_weights(kind, [*before, *weights])
+    object.__setattr__(layer, "__class__", kind)
+    layer._tracker.unlock()
+    layer._add_masks()
+    layer._lock_state()
+
+
+def hold_inside(layer: layers.Layer) -> None:
+    """Gives a layer, whose inner ones have been given masks, the class that makes them again when it is loaded."""
+    kind = MASKED.get(type(layer))
+    if kind is not None and issubclass(kind, MaskedInside) and any(isinstance(x, Masked) for x in _inner(layer)):
+        vars(layer)["_masked_weights"] = None
+        object.__setattr__(layer, "__class__", kind)
+
+
+def release(layer: Any) -> None:
+    """Takes the masks of a layer away again, in place; pruned weights stay at exactly zero.
+
+    Raises:
+        ValueError: a subclass of a masked layer, of which there is no plain kind.
+    """
+    if not isinstance(layer, (Masked, MaskedInside)):
+        return
+    if plain_kind(layer) is type(layer):
+        raise ValueError(
+            f"Expected masked layers of {sorted(kind.__name__ for kind in MASKED.values())}. "
+            f"Received: '{layer.name}' of type {type(layer).__name__}, of which no plain layer is known."
+        )
+    for one in layer.held if isinstance(layer, Masked) else ():
+        layer._untrack_variable(one.mask)  # type: ignore[union-attr]
+        super(layers.Layer, layer).__delattr__(mask_name(one.name))  # Keras' own collects garbage for each layer
+    vars(layer).pop("_masked_weights")
+    object.__setattr__(layer, "__class__", plain_kind(layer))
+
+
+def _inner(layer: layers.Layer) -> list[layers.Layer]:
+    return layer._flatten_layers(include_self=False)

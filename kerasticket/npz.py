@@ -1,0 +1,119 @@
+"""Masks in `.npz` files, bit-packed, that any program with NumPy reads and writes.
+
+For each masked weight the file has two arrays: `mask|<path>`, uint8, the bits of the mask in row-major order, the
+first in the highest bit of the first byte (`numpy.packbits`), and `shape|<path>`, int64. Kernels have Keras' layout:
+(in, out) and (height, width, in, out). True is kept. Without this package:
+
+>>> import tempfile; file = tempfile.mkdtemp() + "/masks.npz"
+>>> save_masks(file, {"dense/kernel": np.array([[True, False, True], [False, True, True]])})
+>>> masks = {}
+>>> with np.load(file) as archive:
+...     for path in [name[6:] for name in archive.files if name.startswith("shape|")]:
+...         bits, shape = archive["mask|" + path], archive["shape|" + path]
+...         masks[path] = np.unpackbits(bits, count=shape.prod()).reshape(shape).astype(bool)
+>>> masks["dense/kernel"].astype(int)
+array([[1, 0, 1],
+       [0, 1, 1]])
+"""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerasticket import masking
+from kerasticket.masks import Mask, check_masks, pack, unpack
+from kerasticket.runs import atomic
+
+BITS, SHAPE = "mask|", "shape|"
+
+
+def save_masks(path: str | Path, source: Any) -> None:
+    """Writes masks as an `.npz` file of a bit per weight; format above.
+
+    Args:
+        path: ends in `.npz`.
+        source: a mask, a ticket or a masked model.
+
+    Raises:
+        ValueError: another ending, a source without masks, or a folder that cannot be written to.
+    """
+    path = Path(path)
+    if path.suffix != ".npz":
+        raise ValueError(f"Expected a path that ends in .npz. Received: '{path}'.")
+    mask = mask_of(source)
+    arrays = {BITS + name: pack(array) for name, array in mask.items()}
+    arrays |= {SHAPE + name: np.array(array.shape, np.int64) for name, array in mask.items()}
+    with atomic(path) as temporary, open(temporary, "wb") as file:  # given a name, savez may add an ending to it
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+
+
+def load_masks(path: str | Path) -> Mask:
+    """The masks of an `.npz` file: those that `save_masks` wrote, or one plain array per path, of booleans or 0 and 1.
+
+    `kerasticket.set_mask(model, load_masks(path))` holds a model to them. Python objects in a file are never loaded.
+
+    Raises:
+        ValueError: no such file, a damaged one, another kind of file, or values that are no masks.
+
+    >>> import tempfile; file = tempfile.mkdtemp() + "/theirs.npz"
+    >>> np.savez(file, **{"dense/kernel": np.array([1.0, 0.0])})
+    >>> load_masks(file)
+    {'dense/kernel': array([ True, False])}
+    """
+    arrays = read_arrays(path)
+    if not any(name.startswith(SHAPE) for name in arrays):
+        return {name: as_mask(array, name) for name, array in arrays.items()}
+    paths = [name.removeprefix(SHAPE) for name in arrays if name.startswith(SHAPE)]
+    return {name: _unpacked(arrays.get(BITS + name), arrays[SHAPE + name], f"'{name}' of '{path}'") for name in paths}
+
+
+def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """All arrays of an `.npz` file by name; raises ValueError if there is none, or not one of plain arrays."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        if any(isinstance(array, bytes) for array in arrays.values()):  # what NumPy makes of members that are no arrays
+            raise ValueError("a member is no array")
+        return arrays
+    except Exception as error:  # zlib, zipfile and NumPy have their own each
+        raise ValueError(
+            f"Expected an .npz file of plain arrays. Received: '{path}' ({type(error).__name__}: {error}). It is "
+            "absent, damaged, another kind of file, or has Python objects in it, which are never loaded."
+        ) from error
+
+
+def as_mask(array: np.ndarray, name: str) -> np.ndarray:
+    """Booleans, or numbers that are all 0 or 1, as booleans; raises ValueError for others."""
+    array = np.asarray(array)
+    if array.dtype == bool:
+        return array
+    odd = array[~np.isin(array, (0, 1))] if array.dtype.kind in "iuf" else array
+    if odd.size or array.dtype.kind not in "iuf":
+        raise ValueError(
+            f"Expected a mask of booleans, or of 0 and 1, at '{name}'. Received: dtype {array.dtype} with the values "
+            f"{np.unique(odd)[:3].tolist()}."
+        )
+    return array != 0
+
+
+def mask_of(source: Any) -> Mask:
+    """The mask of a ticket or model, or the mask itself."""
+    if isinstance(source, keras.Model):
+        masking.require_masked(source)
+        return masking.get_mask(source)
+    mask = getattr(source, "mask", source)
+    if not isinstance(mask, dict):
+        raise ValueError(f"Expected a mask, a ticket or a masked model. Received: {type(source).__name__}.")
+    check_masks(source=mask)
+    return mask
+
+
+def _unpacked(bits: np.ndarray | None, shape: np.ndarray, where: str) -> np.ndarray:
+    if bits is None or shape.ndim != 1 or shape.dtype.kind not in "iu":
+        raise ValueError(f"Expected bits and a shape for the mask {where}. Received: shape {shape.tolist()}, {bits=}.")
+    try:
+        return unpack(bits, shape.tolist())
+    except ValueError as error:
+        raise ValueError(f"{error} That is the mask {where}, which is damaged.") from error
