@@ -35,6 +35,9 @@ _PUBLIC = {
     "set_params": "kerasticket.masking",
     "sparsity": "kerasticket.masking",
     "summary": "kerasticket.model_summary",
+    "compact": "kerasticket.compaction",
+    "save_sparse": "kerasticket.sparse_files",
+    "load_sparse": "kerasticket.sparse_files",
 }
 _MODULES = {"analysis", "callbacks", "data", "distillation", "figures", "layers", "models", "optimizers", "training"}
 

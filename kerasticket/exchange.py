@@ -7,7 +7,7 @@ The layers in it are exchanged in place, and its `get_config` then raises, so th
 import collections
 import contextlib
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import keras
 
@@ -33,19 +33,23 @@ def can_be_copied(model: keras.Model) -> bool:
     return isinstance(model, keras.Sequential) or bool(keeps_class) or not own
 
 
-def clone(model: keras.Model) -> keras.Model:
+def again(layer: keras.Layer) -> keras.Layer:
+    """The layer built from its config."""
+    return type(layer).from_config(layer.get_config())
+
+
+def clone(model: keras.Model, make: Callable[[keras.Layer], keras.Layer] = again) -> keras.Model:
     """A copy of a functional or Sequential model with weights drawn anew, not compiled.
+
+    Args:
+        make: gives the layer that stands in the copy for one of the model's.
 
     Raises:
         ValueError: it holds a layer or model that cannot be built from its config.
     """
-
-    def again(layer: keras.Layer) -> keras.Layer:
-        return type(layer).from_config(layer.get_config())
-
     with _guards_lifted(model):
         try:
-            copy = keras.models.clone_model(model, clone_function=again, recursive=True)
+            copy = keras.models.clone_model(model, clone_function=make, recursive=True)
         except NotImplementedError as error:
             reason = " ".join(str(error).partition("Example:")[0].split())
             raise ValueError(

@@ -10,10 +10,10 @@ import keras
 import numpy as np
 
 import kerasticket as kt
-from kerasticket.analysis.dead_units import dead_units
 from kerasticket.analysis.distances import distance
 from kerasticket.analysis.magnitudes import pruned_magnitude_distance, pruned_magnitudes
 from kerasticket.analysis.mask_statistics import layer_sparsity, layer_sparsity_difference, mask_overlap
+from kerasticket.dead_units import dead_units
 from kerasticket.params import Params
 
 ALL = "all"  # the name of all layers together, in the column of layers

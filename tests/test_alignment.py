@@ -17,8 +17,8 @@ import kerasticket as kt
 from kerasticket import autodiff
 from kerasticket.analysis import alignment, linear_path
 from kerasticket.analysis.alignment import align, permute, weight_matching
-from kerasticket.analysis.channel_rules import RULES
-from kerasticket.analysis.channels import channel_groups
+from kerasticket.graph.channel_rules import RULES
+from kerasticket.graph.channels import channel_groups
 from kerasticket.params import dot
 
 # Outputs of a permuted net are not equal to the bit, as sums over channels run in another order; as a share of the
@@ -42,7 +42,7 @@ ARGUMENTS = {
 }
 MERGES = {layers.Add, layers.Subtract, layers.Multiply, layers.Average, layers.Maximum, layers.Concatenate}
 # Groups of channels where they are not that of the Dense before and one of the layer's own if that makes channels.
-MAKING = {cls for cls in RULES if re.match("Masked|Dense|Conv|Einsum", cls.__name__)} - {layers.Concatenate}
+MAKING = {cls for cls in RULES if re.match("(Masked)?(Dense|Conv|Einsum)", cls.__name__)} - {layers.Concatenate}
 COMPARING = {layers.Softmax, layers.Rescaling}
 
 

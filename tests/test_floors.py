@@ -9,11 +9,11 @@ pytestmark = pytest.mark.same_on_every_backend
 
 PACKAGE = Path(__file__).parents[1] / "kerasticket"
 FLOORS = {
-    0: ["names", "params", "masks", "records", "runs", "hdf5"],
+    0: ["names", "params", "masks", "records", "runs", "hdf5", "dead_units", "tables"],
     1: ["autodiff", "fused", "precision", "events"],
     2: [
         *("layers", "models", "optimizers", "optimizer_state", "variables", "where", "exchange", "masking"),
-        "model_summary",
+        *("graph", "model_summary", "compaction", "sparse_files"),
         *("controls", "tickets", "npz", "foreign"),
     ],
     3: ["data"],

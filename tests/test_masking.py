@@ -94,26 +94,6 @@ def test_an_absent_path_is_kept_whole():
     assert kt.sparsity(model) == 48 / 88
 
 
-def test_summary_counts_by_hand():
-    model = kt.masked(nets.small_convnet())
-    kt.set_mask(model, {"conv/kernel": np.arange(108).reshape(3, 3, 3, 4) % 4 == 0})
-    summary = kt.summary(model)
-    assert (summary.prunable, summary.kept, summary.trainable) == (108 + 20, 27 + 20, 108 + 4 + 8 + 20 + 5)
-    conv = summary.layers[0]
-    assert (conv.layer, conv.kind, conv.shape, conv.kept) == ("conv", "MaskedConv2D", (3, 3, 3, 4), 27)
-    assert "47 of 128 prunable weights kept: sparsity 63.28%" in str(summary)
-    assert "The classifier 'classifier' is prunable" in str(summary)
-    assert kt.summary(kt.masked(nets.small_convnet(), keep_dense="last")).classifier is None
-
-
-def test_the_summary_has_a_line_for_each_masked_weight():
-    model = keras.Sequential([keras.Input((5, 3)), layers.LSTM(4, name="memory"), layers.Dense(2, name="out")])
-    summary = kt.summary(kt.masked(model))
-    assert [line.shape for line in summary.layers] == [(3, 16), (4, 16), (4, 2)]
-    assert [line.parameters for line in summary.layers] == [3 * 16 + 4 * 16 + 16, 0, 4 * 2 + 2]
-    assert [line.layer for line in summary.layers][1:] == ["memory/lstm_cell/recurrent_kernel", "out"]
-
-
 class OwnKernel(layers.Dense):
     """What a subclass does with its kernel nobody knows."""
 
@@ -291,11 +271,3 @@ def test_what_keras_numbers_inside_a_layer_has_the_same_path_on_every_build():
 def test_low_rank_adaptation_is_refused():
     with pytest.raises(ValueError, match="without LoRA"):
         kt.layers.MaskedDense(5, lora_rank=2, name="layer").build((None, 6))
-
-
-def test_the_summary_counts_frozen_kernels_and_no_seed_states():
-    model = kt.masked(nets.small_convnet())
-    assert [line.layer for line in kt.summary(model).layers] == ["conv", "norm", "classifier"]
-    model.trainable = False
-    assert kt.summary(model).prunable == kt.summary(model).trainable
-    assert "sparsity 0.00%" in str(kt.summary(model))

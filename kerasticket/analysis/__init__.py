@@ -3,7 +3,6 @@
 from kerasticket.analysis.alignment import align, permute, weight_matching
 from kerasticket.analysis.bezier import bezier_path
 from kerasticket.analysis.connectivity import linear_path
-from kerasticket.analysis.dead_units import dead_units
 from kerasticket.analysis.distances import distance
 from kerasticket.analysis.features import layerwise_feature_connectivity, layerwise_path
 from kerasticket.analysis.hessian import hessian_diagonal, hessian_trace
@@ -13,6 +12,7 @@ from kerasticket.analysis.magnitudes import pruned_magnitude_distance, pruned_ma
 from kerasticket.analysis.mask_statistics import layer_sparsity, layer_sparsity_difference, mask_overlap
 from kerasticket.analysis.objective import Objective
 from kerasticket.analysis.spectrum import spectral_density, top_eigenvalues
+from kerasticket.dead_units import dead_units
 
 __all__ = [
     "Objective",

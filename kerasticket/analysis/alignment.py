@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from kerasticket.analysis.channel_rules import STATISTIC
-from kerasticket.analysis.channels import Carrier, Group, channel_groups
+from kerasticket.graph.channel_rules import STATISTIC
+from kerasticket.graph.channels import Carrier, Group, channel_groups
 from kerasticket.params import Params, mismatch
 from kerasticket.variables import named_variables
 

@@ -9,10 +9,10 @@ import numpy as np
 from keras import ops
 
 from kerasticket import autodiff
-from kerasticket.analysis.channels import calls, check_graph
 from kerasticket.analysis.connectivity import check_statistics, curve, evaluate, grid, zeros_overlap
 from kerasticket.analysis.objective import Objective
 from kerasticket.analysis.statistics import reestimated
+from kerasticket.graph.calls import calls, check_graph
 from kerasticket.params import Params, interpolate
 from kerasticket.records import Curve
 from kerasticket.variables import SEED_STATE

@@ -9,15 +9,14 @@ import keras
 import numpy as np
 from keras import layers
 
+from kerasticket.graph.calls import Shape
 from kerasticket.layers.masked import MASKED, variable_of
 from kerasticket.layers.normalization import BatchNormalization, InstanceNormalization
-from kerasticket.variables import named_variables
+from kerasticket.variables import SEED_STATE, named_variables
 
 # What a variable does with its channels: it makes them, reads them, scales or shifts each, or only counts them.
 OUT, IN, SCALE, STATISTIC = "out", "in", "scale", "statistic"
 FIXED = 0  # the label of channels that keep their place, as those of the inputs and outputs do
-
-Shape = tuple[Any, ...]  # sides; None where not known
 
 
 class Signal(NamedTuple):
@@ -34,6 +33,7 @@ class Walk:
         self.paths = {id(variable): path for path, variable in named_variables(model).items()}
         self.axes: dict[tuple[str, int], tuple[np.ndarray, str]] = {}
         self.ties: list[np.ndarray] = []
+        self.unknown: dict[int, Any] = {}  # id of a call -> its layer, through which channels were not followed
         self.count = 1  # FIXED is taken
 
     def axis(self, variable: keras.Variable, axis: int, role: str) -> np.ndarray:
@@ -58,6 +58,19 @@ class Walk:
     def fix(self, labels: np.ndarray) -> None:
         """Says that channels keep their place."""
         self.tie(labels, np.array(FIXED))
+
+    def fix_around(self, layer: Any, inputs: list[np.ndarray]) -> None:
+        """Says that the channels of a call's inputs, and those that its layer has weights for, keep their place."""
+        own = [self.paths.get(id(variable)) for variable in getattr(layer, "variables", ())]
+        met = [labels for (path, _), (labels, _) in self.axes.items() if path in own]
+        for labels in (*inputs, *met):
+            self.fix(labels)
+
+    def unseen(self, layer: Any) -> list[str]:
+        """Paths of a layer's weights of which no axis has been met."""
+        seen = {path for path, _ in self.axes}
+        own = [self.paths.get(id(variable)) for variable in getattr(layer, "variables", ())]
+        return [path for path in own if path and path not in seen and not path.endswith(SEED_STATE)]
 
 
 def refusal(layer: Any, expected: str, hint: str = "") -> ValueError:
@@ -88,7 +101,7 @@ def _kernel(layer) -> keras.Variable:
 
 
 def _activated(walk: Walk, layer, labels: np.ndarray) -> np.ndarray:
-    if layer.activation in _COMPARING:
+    if layer.activation in COMPARING:
         walk.fix(labels)
     elif layer.activation not in _ELEMENTWISE:
         raise refusal(layer, "an elementwise activation of keras.activations", f" It has {layer.activation!r}.")
@@ -203,7 +216,7 @@ RULES: dict[type, Rule] = {
     layers.Rescaling: _comparing,  # its numbers may be one per channel
     layers.Concatenate: _concatenated,
 }
-_COMPARING = {getattr(keras.activations, name) for name in ("softmax", "log_softmax", "sparsemax")}
+COMPARING = {getattr(keras.activations, name) for name in ("softmax", "log_softmax", "sparsemax")}
 _ELEMENTWISE = {
     getattr(keras.activations, name)
     for name in (

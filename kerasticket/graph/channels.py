@@ -6,16 +6,15 @@ that lie equally often on the same axes may change places with each other: they 
 """
 
 import dataclasses
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Mapping
 
 import keras
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from kerasticket.analysis.channel_rules import FIXED, RULES, Shape, Signal, Walk, refusal
-from kerasticket.variables import SEED_STATE
+from kerasticket.graph.calls import check_graph, shapes, through
+from kerasticket.graph.channel_rules import FIXED, RULES, Rule, Signal, Walk, refusal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,59 +67,64 @@ def channel_groups(model: keras.Model) -> dict[str, Group]:
     >>> group.size, [(carrier.path, carrier.axis, carrier.positions.shape) for carrier in group.carriers]
     (5, [('conv/kernel', 3, (1, 5)), ('conv/bias', 0, (1, 5)), ('out/kernel', 0, (4, 5))])
     """
+    return _groups(channel_walk(model))
+
+
+def channel_walk(model: keras.Model, *, rules: Mapping[type, Rule] = RULES, keep_unknown: bool = False) -> Walk:
+    """What a walk through the graph of a model meets.
+
+    Args:
+        rules: how each layer passes channels on.
+        keep_unknown: channels that go into or come out of layers without a rule, or into nested models, keep their
+            place; False: such layers are refused.
+    """
     check_graph(model)
     walk = Walk(model)
-    for labels in _through(walk, model, [np.full((1,) * (len(x.shape) - 1), FIXED) for x in model.inputs]):
+
+    def visit(call, inputs: list[np.ndarray]) -> list[np.ndarray]:
+        try:
+            return [_passed_on(walk, call, inputs, rules)]
+        except ValueError:
+            if not keep_unknown:
+                raise
+            walk.fix_around(call.operation, inputs)
+            walk.unknown[id(call)] = call.operation
+            return [_fixed(tensor) for tensor in call.output_tensors]
+
+    def enter(inputs: list[np.ndarray]) -> None:
+        for labels in inputs if keep_unknown else ():
+            walk.fix(labels)
+
+    for labels in through(model, [_fixed(tensor) for tensor in model.inputs], visit, enter):
         walk.fix(labels)
-    seen = {path for path, _ in walk.axes}
-    unseen = [path for path in walk.paths.values() if path not in seen and not path.endswith(SEED_STATE)]
-    if unseen:
-        raise ValueError(
-            f"Expected layers with the weights that Keras builds them with. Received: '{model.name}' with {unseen} too."
-        )
-    return _groups(walk)
+    return walk
 
 
-def check_graph(model: keras.Model) -> None:
-    """Raises ValueError unless the model is built and has a graph."""
-    if not isinstance(model, keras.Model) or not model.built or not getattr(model, "inputs", None):
-        raise ValueError(
-            "Expected a built Sequential or functional model, which has a graph of layers. "
-            f"Received: {type(model).__name__} {getattr(model, 'name', model)!r}."
-        )
+def _fixed(tensor) -> np.ndarray:
+    return np.full((1,) * (len(tensor.shape) - 1), FIXED)
 
 
-def calls(model: keras.Model) -> Iterator[Any]:
-    """Keras' record of each call of a layer (`.operation`, `.input_tensors`, `.output_tensors`), inputs first."""
-    # Private, but the one order of calls that Keras has; a Function shows the graph of Sequential models too.
-    depths = keras.Function(model.inputs, model.outputs)._nodes_by_depth
-    return (node for depth in sorted(depths, reverse=True) for node in depths[depth] if not node.is_input)
-
-
-def _through(walk: Walk, model: keras.Model, labels: list[np.ndarray]) -> list[np.ndarray]:
-    """Labels of the model's outputs, given those of its inputs."""
-    known = {id(tensor): label for tensor, label in zip(model.inputs, labels, strict=True)}
-    for call in calls(model):
-        inputs = [Signal(known[id(tensor)], tuple(tensor.shape[1:])) for tensor in call.input_tensors]
-        outputs = _call(walk, call.operation, inputs, tuple(call.output_tensors[0].shape[1:]))
-        known |= {id(tensor): output for tensor, output in zip(call.output_tensors, outputs, strict=True)}
-    return [known[id(tensor)] for tensor in model.outputs]
-
-
-def _call(walk: Walk, layer, inputs: list[Signal], shape: Shape) -> list[np.ndarray]:
+def _passed_on(walk: Walk, call, inputs: list[np.ndarray], rules: Mapping[type, Rule]) -> np.ndarray:
+    layer = call.operation
     if isinstance(layer, keras.Model):
         check_graph(layer)
-        return _through(walk, layer, [signal.labels for signal in inputs])
-    if type(layer) not in RULES:
+    if type(layer) not in rules:
         hint = "" if isinstance(layer, keras.Layer) else " Write operations as layers: `a + b` as keras.layers.Add."
-        known = ", ".join(sorted({cls.__name__ for cls in RULES}))
+        known = ", ".join(sorted({cls.__name__ for cls in rules}))
         raise refusal(layer, f"layers through which channels can be followed ({known})", hint)
-    return [RULES[type(layer)](walk, layer, inputs, shape)]
+    signals = [Signal(labels, shape) for labels, shape in zip(inputs, shapes(call.input_tensors), strict=True)]
+    labels = rules[type(layer)](walk, layer, signals, shapes(call.output_tensors)[0])
+    unseen = walk.unseen(layer)
+    if unseen:
+        raise ValueError(
+            f"Expected layers with the weights that Keras builds them with. Received: '{layer.name}' with {unseen} too."
+        )
+    return labels
 
 
 def _groups(walk: Walk) -> dict[str, Group]:
     """Gathers the channels by the axes on which they lie, with repeats: (axes) -> channels in the order met."""
-    channel_of = _components(walk)
+    channel_of = components(walk)
     lying: dict[int, list[tuple[str, int]]] = {}
     for key, (labels, _) in walk.axes.items():
         for channel in channel_of[labels].tolist():
@@ -133,7 +137,7 @@ def _groups(walk: Walk) -> dict[str, Group]:
     return {group.name: group for group in groups}
 
 
-def _components(walk: Walk) -> np.ndarray:
+def components(walk: Walk) -> np.ndarray:
     """The channel that each label belongs to."""
     first, second = np.concatenate(walk.ties, axis=1)
     graph = coo_array((np.ones(len(first), bool), (first, second)), shape=(walk.count, walk.count))

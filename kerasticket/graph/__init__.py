@@ -1,0 +1,1 @@
+"""The graph of layers of Sequential and functional models: its calls, its channels, its constants, its costs."""
