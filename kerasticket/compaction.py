@@ -12,7 +12,7 @@ from kerasticket import exchange
 from kerasticket.graph.calls import has_graph
 from kerasticket.graph.costs import uses
 from kerasticket.graph.dead import Dead, dead_channels
-from kerasticket.masking import get_params, set_params, strip
+from kerasticket.masking import check_built, get_params, set_params, strip
 from kerasticket.params import Params
 from kerasticket.tables import short, shortened, table
 from kerasticket.variables import layer_paths
@@ -124,10 +124,7 @@ def compact(model: keras.Model) -> Compacted:
 
 
 def _check(model) -> None:
-    if not isinstance(model, keras.Model):
-        raise ValueError(f"Expected a keras.Model. Received: {model!r} of type {type(model).__name__}.")
-    if not model.built:
-        raise ValueError(f"Expected a built model. Received: '{model.name}', not built. Give it an Input or call it.")
+    check_built(model)
     if not has_graph(model) or not exchange.can_be_copied(model):
         raise ValueError(
             "Expected a Sequential or functional model, whose graph says which layer reads which channels. "

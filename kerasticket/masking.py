@@ -89,7 +89,7 @@ def strip(model: keras.Model) -> keras.Model:
     >>> type(strip(masked(model)).get_layer("out")).__name__
     'Dense'
     """
-    _check_built(model)
+    check_built(model)
     if not exchange.can_be_copied(model):
         set_params(model, get_params(model))
         exchange.release_all(model)
@@ -199,7 +199,8 @@ def _forget_initializers(model: keras.Model) -> None:
                 object.__setattr__(layer, name, keras.initializers.Zeros())
 
 
-def _check_built(model) -> None:
+def check_built(model) -> None:
+    """Raises ValueError unless this is a built Keras model."""
     if not isinstance(model, keras.Model):
         raise ValueError(f"Expected a keras.Model. Received: {model!r} of type {type(model).__name__}.")
     if not model.built:
@@ -207,7 +208,7 @@ def _check_built(model) -> None:
 
 
 def _check_maskable(model) -> None:
-    _check_built(model)
+    check_built(model)
     named_variables(model)  # raises if two paths are the same
     require_names(model)
     if not maskable_weights(model):

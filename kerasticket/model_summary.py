@@ -19,7 +19,7 @@ from kerasticket.masks import Mask
 from kerasticket.params import Params
 from kerasticket.sparse_files import size_bound
 from kerasticket.tables import short, shortened, table
-from kerasticket.variables import SEED_STATE, masked_weights, owners
+from kerasticket.variables import SEED_STATE, owners
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,8 +114,7 @@ def summary(model: keras.Model) -> Summary:
     weights: 40B, in a sparse file at most 2.49kB
     The classifier 'out' is prunable too.
     """
-    require_masked(model)
-    facts = _Facts(owners(model), masked_weights(model), get_params(model), get_mask(model), uses(model))
+    facts = _Facts(owners(model), require_masked(model), get_params(model), get_mask(model), uses(model))
     params, mask, times = facts.params, facts.mask, facts.times
     by_layer = _by_layer(params)
     macs = {path: params[path].size * count for path, count in times.items()}
@@ -125,7 +124,7 @@ def summary(model: keras.Model) -> Summary:
         tuple(line for layer, paths in by_layer.items() for line in _lines(layer, paths, facts)),
         masks.total(mask),
         masks.kept(mask),
-        _trainable(model),
+        _trainable(model, facts.held),
         _classifier(facts, by_layer),
         sum(macs.values()) if known else None,
         sum(of_kept.values()) if known else None,
@@ -152,8 +151,8 @@ def _by_layer(params: Params) -> dict[str, list[str]]:
     return found
 
 
-def _trainable(model: keras.Model) -> int:
-    every = [*model.trainable_variables, *(one.variable for one in masked_weights(model).values())]
+def _trainable(model: keras.Model, held: dict[str, MaskedWeight]) -> int:
+    every = [*model.trainable_variables, *(one.variable for one in held.values())]
     return sum({id(variable): math.prod(variable.shape) for variable in every}.values())
 
 

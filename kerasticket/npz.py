@@ -39,14 +39,11 @@ def save_masks(path: str | Path, source: Any) -> None:
     Raises:
         ValueError: another ending, a source without masks, or a folder that cannot be written to.
     """
-    path = Path(path)
-    if path.suffix != ".npz":
-        raise ValueError(f"Expected a path that ends in .npz. Received: '{path}'.")
+    path = checked_path(path)
     mask = mask_of(source)
     arrays = {BITS + name: pack(array) for name, array in mask.items()}
     arrays |= {SHAPE + name: np.array(array.shape, np.int64) for name, array in mask.items()}
-    with atomic(path) as temporary, open(temporary, "wb") as file:  # given a name, savez may add an ending to it
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    write_arrays(path, arrays)
 
 
 def load_masks(path: str | Path) -> Mask:
@@ -66,7 +63,23 @@ def load_masks(path: str | Path) -> Mask:
     if not any(name.startswith(SHAPE) for name in arrays):
         return {name: as_mask(array, name) for name, array in arrays.items()}
     paths = [name.removeprefix(SHAPE) for name in arrays if name.startswith(SHAPE)]
-    return {name: _unpacked(arrays.get(BITS + name), arrays[SHAPE + name], f"'{name}' of '{path}'") for name in paths}
+    return {
+        name: unpacked(arrays.get(BITS + name), arrays[SHAPE + name], f"mask '{name}' of '{path}'") for name in paths
+    }
+
+
+def checked_path(path: str | Path) -> Path:
+    """The path; raises ValueError unless it ends in `.npz`."""
+    path = Path(path)
+    if path.suffix != ".npz":
+        raise ValueError(f"Expected a path that ends in .npz. Received: '{path}'.")
+    return path
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Writes an `.npz` file of these arrays, compressed, to a temporary name first."""
+    with atomic(path) as temporary, open(temporary, "wb") as file:  # given a name, savez may add an ending to it
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
 def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
@@ -110,10 +123,17 @@ def mask_of(source: Any) -> Mask:
     return mask
 
 
-def _unpacked(bits: np.ndarray | None, shape: np.ndarray, where: str) -> np.ndarray:
-    if bits is None or shape.ndim != 1 or shape.dtype.kind not in "iu":
-        raise ValueError(f"Expected bits and a shape for the mask {where}. Received: shape {shape.tolist()}, {bits=}.")
+def unpacked(bits: np.ndarray | None, shape: np.ndarray | None, where: str) -> np.ndarray:
+    """Packed bits as booleans of a shape.
+
+    Args:
+        bits, shape: as a file has them; None: it has none.
+        where: what they are and of which file, for the message.
+    """
+    if bits is None or shape is None or shape.ndim != 1 or shape.dtype.kind not in "iu":
+        received = f"shape {None if shape is None else shape.tolist()}, {bits=}"
+        raise ValueError(f"Expected bits and a shape for the {where}. Received: {received}; the file is damaged.")
     try:
         return unpack(bits, shape.tolist())
     except ValueError as error:
-        raise ValueError(f"{error} That is the mask {where}, which is damaged.") from error
+        raise ValueError(f"{error} That is the {where}, which is damaged.") from error

@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from kerasticket.masking import get_mask, get_params
-from kerasticket.masks import Mask, pack, unpack, zeroed
-from kerasticket.npz import BITS, SHAPE, read_arrays
+from kerasticket.masking import check_built, get_mask, get_params
+from kerasticket.masks import Mask, pack, zeroed
+from kerasticket.npz import BITS, SHAPE, checked_path, read_arrays, unpacked, write_arrays
 from kerasticket.params import Params, same_bits
-from kerasticket.runs import atomic
 
 FORMAT, NAME = "format", "kerasticket sparse weights 1"
 KEPT, NONZERO, DENSE = "kept|", "nonzero|", "dense|"
@@ -55,12 +54,10 @@ def save_sparse(path: str | Path, source: Any) -> None:
     array([[0.5, 0. ],
            [0. , 0. ]])
     """
-    path = Path(path)
-    if path.suffix != ".npz":
-        raise ValueError(f"Expected a path that ends in .npz. Received: '{path}'.")
-    arrays = _encoded(*_params_and_mask(source))
-    with atomic(path) as temporary, open(temporary, "wb") as file:  # given a name, savez may add an ending to it
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    path = checked_path(path)
+    params, mask = _params_and_mask(source)
+    _check_types(params)
+    write_arrays(path, _encoded(params, mask))
 
 
 def load_sparse(path: str | Path) -> SparseWeights:
@@ -100,8 +97,7 @@ def size_bound(params: Params, mask: Mask) -> int:
 
 def _params_and_mask(source: Any) -> tuple[Params, Mask]:
     if isinstance(source, keras.Model):
-        if not source.built:
-            raise ValueError(f"Expected a built model. Received: '{source.name}', not built. Give it an Input.")
+        check_built(source)
         return get_params(source), get_mask(source)
     pair = source if isinstance(source, tuple) else (getattr(source, "params", None), getattr(source, "mask", None))
     if len(pair) != 2 or not all(isinstance(part, dict) for part in pair):
@@ -129,13 +125,17 @@ def _check(params: Params, mask: Mask) -> None:
         )
 
 
-def _encoded(params: Params, mask: Mask) -> dict[str, np.ndarray]:
+def _check_types(params: Params) -> None:
     foreign = [path for path, array in params.items() if array.dtype.kind not in "biuf"]
     if foreign:
         raise ValueError(
             f"Expected numbers of a type that NumPy files know. Received: {params[foreign[0]].dtype} at {foreign[:4]}. "
             "Cast such weights to float32 first: every bfloat16 number is one."
         )
+
+
+def _encoded(params: Params, mask: Mask) -> dict[str, np.ndarray]:
+    """The arrays of the file."""
     arrays = {FORMAT: np.array(NAME), "paths": np.array(list(params))}
     for path, array in params.items():
         kept = mask[path] if path in mask else _not_zero(array)
@@ -155,12 +155,7 @@ def _not_zero(array: np.ndarray) -> np.ndarray:
 def _kept(arrays: dict[str, np.ndarray], name: str, path: str | Path) -> np.ndarray:
     bits = arrays.get(BITS + name, arrays.get(NONZERO + name))
     shape = arrays.get(SHAPE + name, arrays.get(f"{NONZERO}{SHAPE}{name}"))
-    if bits is None or shape is None or shape.ndim != 1 or shape.dtype.kind not in "iu":
-        raise ValueError(f"Expected bits and a shape for the weights '{name}'. Received: '{path}', without: damaged.")
-    try:
-        return unpack(bits, shape.tolist())
-    except ValueError as error:
-        raise ValueError(f"{error} Those of '{name}' in '{path}' are damaged.") from error
+    return unpacked(bits, shape, f"weights '{name}' of '{path}'")
 
 
 def _decoded(values: np.ndarray | None, kept: np.ndarray, where: str) -> np.ndarray:

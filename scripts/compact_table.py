@@ -15,7 +15,6 @@ in turn, with quartiles beside it. Files are those of `model.save`, and of `kt.s
 """
 
 import argparse
-import csv
 import dataclasses
 import itertools
 import tempfile
@@ -25,7 +24,6 @@ from typing import Any
 
 from quiet import import_keras
 
-from kerasticket.runs import atomic
 from kerasticket.tables import short, table
 
 ROOT = Path(__file__).parents[1]
@@ -57,9 +55,11 @@ class Row:
 def main(flags: list[str] | None = None) -> None:
     arguments = parse(flags)
     import_keras()
+    from report import write_csv
+
     cases = itertools.product(arguments.networks, arguments.structures)
     rows = [row for network, structure in cases for row in of_case(network, structure, arguments)]
-    write(arguments.csv, rows)
+    write_csv([dataclasses.asdict(row) for row in rows], arguments.csv)
     print("\n".join(printed(rows)))
 
 
@@ -173,13 +173,6 @@ def spread(milliseconds: list[float]) -> tuple[float, str]:
     """Median, and the quartiles as text."""
     low, median, high = (sorted(milliseconds)[round(share * (len(milliseconds) - 1))] for share in (0.25, 0.5, 0.75))
     return round(median, 3), f"{low:.3f}-{high:.3f}"
-
-
-def write(path: Path, rows: list[Row]) -> None:
-    with atomic(path) as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(Row)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(dataclasses.asdict(row) for row in rows)
 
 
 def printed(rows: list[Row]) -> list[str]:

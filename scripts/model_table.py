@@ -9,7 +9,6 @@ that are there are not run again, unless --again is given. The table in Markdown
 """
 
 import argparse
-import csv
 import importlib.util
 import json
 import os
@@ -129,11 +128,9 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 def write(path: Path, rows: list[dict[str, str]]) -> None:
+    from report import write_csv
 
-    with atomic(path) as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.DictWriter(file, columns(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(rows, path)
     with atomic(path.with_suffix(".md")) as temporary:
         temporary.write_text(markdown(rows))
 

@@ -42,6 +42,24 @@ def _stacked(x):
 
 
 # kind of layer -> the shape of the inputs, and what the layer makes of them
+class Subclassed(keras.Model):
+    """A model without a graph."""
+
+    def __init__(self, name: str):
+        super().__init__(name=name)
+        self.dense = layers.Dense(5, name="dense")
+
+    def call(self, x):
+        return self.dense(x)
+
+
+def subclassed(name: str = "subclassed") -> keras.Model:
+    """A built model without a graph: one Dense layer on 6 features."""
+    model = Subclassed(name)
+    model(np.zeros((1, 6), "float32"))
+    return model
+
+
 MASKABLE = {
     "Dense": ((6,), lambda x: layers.Dense(4, name="layer")(x)),
     "EinsumDense": ((3, 6), lambda x: layers.EinsumDense("abc,cd->abd", (3, 4), bias_axes="d", name="layer")(x)),

@@ -435,23 +435,8 @@ class Reversing(layers.Dense):
         return super().call(inputs)[..., ::-1]
 
 
-class Subclassed(keras.Model):
-    def __init__(self):
-        super().__init__(name="subclassed")
-        self.dense = layers.Dense(3, name="dense")
-
-    def call(self, inputs):
-        return self.dense(inputs)
-
-
-def subclassed() -> keras.Model:
-    model = Subclassed()
-    model(np.zeros((1, 2), "float32"))
-    return model
-
-
 REFUSED = {
-    "subclassed": ("Sequential or functional.*Subclassed 'subclassed'", subclassed),
+    "subclassed": ("Sequential or functional.*Subclassed 'subclassed'", nets.subclassed),
     "not built": ("Expected a built", lambda: keras.Sequential([layers.Dense(3, name="dense")])),
     "no model": ("Expected a built", lambda: layers.Dense(3)),
     "unknown layer": (

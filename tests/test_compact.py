@@ -256,7 +256,8 @@ def test_a_constant_moves_into_the_bias_where_that_is_exact():
     model = constant_unit()
     compacted = kt.compact(model)
     params = kt.get_params(model)
-    expected = params["second/bias"] + 0.5 * params["second/kernel"][:, :, 0].sum((0, 1))
+    # In float64: kernels are drawn anew each time, and in float32 a sum near zero has few digits.
+    expected = params["second/bias"] + 0.5 * params["second/kernel"][:, :, 0].sum((0, 1), dtype=np.float64)
     np.testing.assert_allclose(kt.get_params(compacted.model)["second/bias"], expected, rtol=1e-6)
     assert compacted.layers[0].units == (4, 3)
     assert_same_outputs(model, compacted.model)
@@ -301,18 +302,8 @@ def test_a_compact_model_is_trained_and_saved_like_any_other(tmp_path):
     np.testing.assert_array_equal(outputs(keras.saving.load_model(tmp_path / "small.keras")), outputs(small))
 
 
-class Subclassed(keras.Model):
-    def __init__(self):
-        super().__init__(name="own")
-        self.dense = layers.Dense(5, name="dense")
-
-    def call(self, x):
-        return self.dense(x)
-
-
 def test_models_without_a_graph_are_refused():
-    model = Subclassed()
-    model(np.zeros((1, 6), "float32"))
+    model = nets.subclassed("own")
     with pytest.raises(ValueError, match="Expected a Sequential or functional model.*'own' of type Subclassed"):
         kt.compact(model)
     with pytest.raises(ValueError, match="Expected a built model. Received: 'later'"):

@@ -269,15 +269,6 @@ def test_an_alpha_outside_the_line_is_refused():
 
 
 def test_features_of_a_subclassed_model_are_refused():
-    class Subclassed(keras.Model):
-        def __init__(self):
-            super().__init__(name="subclassed")
-            self.dense = layers.Dense(5, name="dense")
-
-        def call(self, inputs):
-            return self.dense(inputs)
-
-    model = compiled(Subclassed())
-    model(np.zeros((1, 6), "float32"))
+    model = compiled(nets.subclassed())
     with pytest.raises(ValueError, match="Sequential or functional.*'subclassed'"):
         layerwise_feature_connectivity(model, {}, {}, (np.zeros((1, 6)), np.zeros((1, 5))))

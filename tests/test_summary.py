@@ -105,19 +105,20 @@ def test_a_kernel_that_is_used_twice_counts_twice():
     assert uses(nets.nested())["shared/kernel"] == 2
 
 
-class Subclassed(keras.Model):
-    def __init__(self):
-        super().__init__(name="own")
-        self.dense = layers.Dense(5, name="dense")
-
-    def call(self, x):
-        return self.dense(x)
+def test_weights_of_a_type_that_numpy_files_lack_have_a_summary():
+    """Pure bfloat16: no sparse file of it is written, but its bytes and zeros count all the same."""
+    policy = keras.DTypePolicy("bfloat16")
+    stack = [keras.Input((6,)), layers.Dense(8, dtype=policy, name="hidden"), layers.Dense(5, dtype=policy, name="out")]
+    model = kt.masked(keras.Sequential(stack))
+    mask = nets.half_mask(model)
+    kt.set_mask(model, mask)
+    summary = kt.summary(model)
+    assert summary.kept == sum(int(kept.sum()) for kept in mask.values())
+    assert summary.dense_bytes == 2 * (6 * 8 + 8 + 8 * 5 + 5)
 
 
 def test_what_is_not_known_is_said():
-    model = Subclassed()
-    model(np.zeros((1, 6), "float32"))
-    subclassed = kt.summary(kt.masked(model))
+    subclassed = kt.summary(kt.masked(nets.subclassed()))
     sequence = keras.Sequential([keras.Input((None, 3)), layers.LSTM(4, name="memory"), layers.Dense(2, name="out")])
     of_any_length = kt.summary(kt.masked(sequence))
     for summary in (subclassed, of_any_length):

@@ -190,8 +190,8 @@ def _concatenated(walk: Walk, layer, inputs: list[Signal], shape: Shape) -> np.n
 
 # A rule takes (walk, layer, inputs, shape of the output), ties what is the same channel, and gives the output's labels.
 Rule = Callable[[Walk, Any, list[Signal], Shape], np.ndarray]
-_SPATIAL = "MaxPooling AveragePooling GlobalMaxPooling GlobalAveragePooling ZeroPadding Cropping UpSampling"
-_POINTWISE = "Identity ReLU LeakyReLU ELU Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D GaussianNoise"
+SPATIAL = "MaxPooling AveragePooling GlobalMaxPooling GlobalAveragePooling ZeroPadding Cropping UpSampling"
+POINTWISE = "Identity ReLU LeakyReLU ELU Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D GaussianNoise"
 
 _PLAIN: dict[type, Rule] = {
     layers.Dense: _mixing,
@@ -207,8 +207,8 @@ RULES: dict[type, Rule] = {
     **{MASKED[cls]: rule for cls, rule in _PLAIN.items()},
     **dict.fromkeys((layers.BatchNormalization, BatchNormalization), _batch_norm),
     **dict.fromkeys((layers.GroupNormalization, InstanceNormalization), _norm),
-    **{getattr(layers, f"{name}{n}D"): _spatial for name in _SPATIAL.split() for n in (1, 2, 3)},
-    **{getattr(layers, name): _elementwise for name in _POINTWISE.split()},
+    **{getattr(layers, f"{name}{n}D"): _spatial for name in SPATIAL.split() for n in (1, 2, 3)},
+    **{getattr(layers, name): _elementwise for name in POINTWISE.split()},
     **dict.fromkeys((layers.Flatten, layers.Reshape), _reshaped),
     **dict.fromkeys((layers.Add, layers.Subtract, layers.Multiply, layers.Average, layers.Maximum), _merged),
     layers.Activation: _activation,

@@ -13,7 +13,7 @@ import numpy as np
 from keras import layers, ops
 
 from kerasticket.graph.calls import Shape, shapes, through
-from kerasticket.graph.channel_rules import COMPARING
+from kerasticket.graph.channel_rules import COMPARING, POINTWISE, SPATIAL
 from kerasticket.layers.normalization import BatchNormalization, InstanceNormalization
 from kerasticket.variables import named_variables
 
@@ -153,8 +153,6 @@ def _concatenated(net: Constants, layer, inputs: list[np.ndarray], sides: Sides)
     return np.concatenate(inputs, -1)
 
 
-_SPATIAL = "MaxPooling AveragePooling GlobalMaxPooling GlobalAveragePooling Cropping UpSampling ZeroPadding"
-_POINTWISE = "Identity ReLU LeakyReLU ELU Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D GaussianNoise"
 CONSTANTS: dict[type, Rule] = {
     **dict.fromkeys((layers.Dense, layers.Conv1D, layers.Conv2D, layers.Conv3D), _mixing),
     layers.EinsumDense: _einsum,
@@ -162,8 +160,8 @@ CONSTANTS: dict[type, Rule] = {
     **{getattr(layers, f"DepthwiseConv{n}D"): _depthwise for n in (1, 2)},
     **dict.fromkeys((layers.BatchNormalization, BatchNormalization), _run),
     **dict.fromkeys((layers.GroupNormalization, InstanceNormalization), _own_norm),
-    **{getattr(layers, f"{name}{n}D"): _spatial for name in _SPATIAL.split() for n in (1, 2, 3)},
-    **{getattr(layers, name): _run for name in _POINTWISE.split()},
+    **{getattr(layers, f"{name}{n}D"): _spatial for name in SPATIAL.split() for n in (1, 2, 3)},
+    **{getattr(layers, name): _run for name in POINTWISE.split()},
     **dict.fromkeys((layers.Flatten, layers.Reshape), _reshaped),
     **dict.fromkeys((layers.Add, layers.Subtract, layers.Multiply, layers.Average, layers.Maximum), _run),
     layers.Activation: _activation,

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from kerasticket.graph.calls import Shape, check_graph, has_graph, shapes, through
+from kerasticket.graph.calls import Shape, has_graph, shapes, through
 from kerasticket.layers.inside import plain_kind
 from kerasticket.layers.masked import variable_of
 from kerasticket.variables import named_variables
@@ -31,7 +31,6 @@ def uses(model: keras.Model) -> dict[str, int]:
     """
     if not has_graph(model):
         return {}
-    check_graph(model)
     paths = {id(variable): path for path, variable in named_variables(model).items()}
     found: dict[str, int | None] = {}
 
