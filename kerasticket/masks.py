@@ -5,12 +5,13 @@ the dict (the order of the layers in the model), then row-major order inside one
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 Mask = dict[str, np.ndarray]
 Scores = dict[str, np.ndarray]
+Select = Callable[[Scores, Mask], Mask]  # from scores to what stays of a mask
 
 
 def total(mask: Mask) -> int:

@@ -5,8 +5,8 @@
 A ConvNet-3 and a ResNet-18 for CIFAR-10, half of whose channels are pruned, and as unstructured tickets of 95%
 sparsity. Masks are of magnitude at initialisation and weights untrained: size and speed depend on neither.
 "channels" prunes half of the inputs of each kernel but the first, every kernel on its own; a channel of a ResNet's
-residual stream then goes only where all kernels that read it agree. "coupled" prunes half of the channels of the
-network, each in all kernels that make or read it.
+residual stream then goes only where all kernels that read it agree. "coupled_channels" prunes half of the channels of
+the network, each in all kernels that make or read it.
 
 Latency is the median over --runs calls of `predict_on_batch` (without XLA on TensorFlow, which on CPUs is slower), of
 the dense network (plain, nothing pruned), the pruned one (stripped, so that zeros are multiplied) and the compact one
@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[1]
 BATCHES = (1, 64)
 FORMS = ("dense", "pruned", "compact")
 NETWORKS = ("convnet", "resnet18")
-STRUCTURES = ("channels", "coupled", "weights")
+STRUCTURES = ("channels", "coupled_channels", "weights")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,32 +112,11 @@ def pruned_mask(model, structure: str) -> dict:
 
     mask, params = get_mask(model), get_params(model)
     scores = {path: abs(params[path]) for path in mask}
-    if structure == "coupled":
-        return coupled_mask(model, scores, mask)
     if structure == "weights":
-        return Allocation().by_fraction(model, scores, mask, 0.95)
+        return Allocation().to_sparsity(model, scores, mask, 0.95)
+    pruned = Allocation("layer", structure).to_sparsity(model, scores, mask, 0.5)
     first = next(iter(mask))
-    return Allocation("layer", structure).by_fraction(model, scores, mask, 0.5) | {first: mask[first]}
-
-
-def coupled_mask(model, scores: dict, mask: dict) -> dict:
-    """Without half of the channels of each group, those of the lowest mean score over all kernels that they lie in."""
-    import numpy as np
-
-    from kerasticket.graph.channels import channel_groups
-
-    mask = {path: kept.copy() for path, kept in mask.items()}
-    for group in channel_groups(model).values():
-        carriers = [carrier for carrier in group.carriers if carrier.path in mask]
-        sums, counts = np.zeros(group.size), 0
-        for carrier in carriers:
-            slices = np.moveaxis(scores[carrier.path], carrier.axis, 0)[carrier.positions]
-            sums += np.moveaxis(slices, 1, 0).reshape(group.size, -1).sum(1)
-            counts += slices.size // group.size
-        lowest = np.argsort(sums / counts, kind="stable")[: group.size // 2]
-        for carrier in carriers:
-            np.moveaxis(mask[carrier.path], carrier.axis, 0)[carrier.positions[:, lowest]] = False
-    return mask
+    return pruned if structure == "coupled_channels" else pruned | {first: mask[first]}
 
 
 def file_sizes(model) -> tuple[int, int]:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.same_on_every_backend
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory):
     path = tmp_path_factory.mktemp("table") / "compact.csv"
-    flags = ["--runs", "2", "--side", "8", "--width", "8", "--networks", "convnet", "--structures", "coupled"]
+    flags = ["--runs", "2", "--side", "8", "--width", "8", "--networks", "convnet", "--structures", "coupled_channels"]
     compact_table.main([*flags, "--csv", str(path)])
     with open(path, newline="") as file:
         return {row["form"]: row for row in csv.DictReader(file)}
@@ -49,7 +49,7 @@ def test_the_other_masks_prune_what_they_say(structure, zeros):
 @pytest.mark.parametrize("network", ["convnet", "resnet18"])
 def test_coupled_masks_take_half_of_the_channels(network):
     model = kt.masked(kt.models.MODELS[network]((8, 8, 3), 10, width=4, seed=0))
-    kt.set_mask(model, compact_table.pruned_mask(model, "coupled"))
+    kt.set_mask(model, compact_table.pruned_mask(model, "coupled_channels"))
     compacted = kt.compact(model)
     *hidden, logits = compacted.layers
     assert all(line.units[1] == line.units[0] // 2 for line in hidden)

@@ -84,26 +84,50 @@ class Allocation:
                 f"A dict of targets says itself what each layer keeps. Received: scope={self.scope!r} with it. "
                 "Take scope 'layer'."
             )
+        if structures.get(self.structure).crosses_kernels:
+            return self._to_sparsity_of_each_unit(model, scores, mask, target)
         pruned = dict(mask)
         for path, sparsity in match(target, mask).items():
             pruned |= self._to_one_sparsity(model, {path: scores[path]}, {path: mask[path]}, sparsity)
         return pruned
 
+    def _to_sparsity_of_each_unit(self, model: keras.Model, scores: Scores, mask: Mask, target: Mapping) -> Mask:
+        """Each entry of the structure's units to a target of its own, the kernels that share them at once."""
+
+        def select(scores, units):
+            chosen = dict(units)
+            for name, sparsity in match(target, units).items():
+                score, kept = {name: scores[name]}, {name: units[name]}
+                pruned = scopes.get(self.scope)(score, kept, _fraction(kept, sparsity))
+                chosen |= self._without_empty_layers(score, kept, pruned)
+            return chosen
+
+        return structures.get(self.structure).prune(model, scores, mask, select)
+
     def _to_one_sparsity(self, model: keras.Model, scores: Scores, mask: Mask, target: float) -> Mask:
-        check_target(target)
         units = structures.get(self.structure).units(model, mask)
-        keep, remaining = masks.total(units) - masks.number_to_prune(masks.total(units), target), masks.kept(units)
-        if keep > remaining:
-            where = "the mask" if len(mask) > 1 else f"'{next(iter(mask))}'"
-            raise ValueError(
-                f"Expected a target of at least the sparsity that {where} has, {masks.sparsity(units):.4f}: pruned "
-                f"weights do not come back. Received: target={target}."
-            )
-        return self.by_fraction(model, scores, mask, (remaining - keep) / remaining) if remaining else mask
+        return self.by_fraction(model, scores, mask, _fraction(units, target)) if masks.kept(units) else mask
 
     def _without_empty_layers(self, scores: Scores, before: Mask, after: Mask) -> Mask:
         emptied = [path for path in before if before[path].any() and not after[path].any()]
         return EMPTY_LAYERS[self.empty_layers](scores, before, after, emptied, self.scope) if emptied else after
+
+
+def _fraction(units: Mask, target: float) -> float:
+    """The share of what is left of `units` that has to go for a share `target` of all to be gone.
+
+    Raises:
+        ValueError: the target is out of range or already passed.
+    """
+    check_target(target)
+    keep, remaining = masks.total(units) - masks.number_to_prune(masks.total(units), target), masks.kept(units)
+    if keep > remaining:
+        where = "the mask" if len(units) > 1 else f"'{next(iter(units))}'"
+        raise ValueError(
+            f"Expected a target of at least the sparsity that {where} has, {masks.sparsity(units):.4f}: pruned "
+            f"weights do not come back. Received: target={target}."
+        )
+    return (remaining - keep) / remaining if remaining else 0.0
 
 
 def match(targets: Mapping[str, float], paths: Iterable[str]) -> dict[str, float]:

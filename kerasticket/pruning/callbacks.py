@@ -1,6 +1,7 @@
 """The callbacks that prune, and what they are given: `kt.callbacks`."""
 
 from kerasticket.pruning.at_initialisation import PruneAtInitialisation
+from kerasticket.pruning.coupled import CoupledChannels
 from kerasticket.pruning.gradual import GradualPruning
 from kerasticket.pruning.iterative import IterativeMagnitudePruning
 from kerasticket.pruning.movement import Movement
@@ -11,6 +12,7 @@ from kerasticket.pruning.tensorboard import SparsityTensorBoard
 __all__ = [
     "Blocks",
     "Channels",
+    "CoupledChannels",
     "Filters",
     "GradualPruning",
     "IterativeMagnitudePruning",

@@ -1,4 +1,4 @@
-"""Structures say what is pruned as one: single weights, N of M, blocks, whole channels or filters.
+"""Structures say what is pruned as one: single weights, N of M, blocks, channels or filters, of a kernel or a network.
 
 A structure turns scores and mask into those of its groups, a scope ranks the groups, and the groups that stay make
 the new mask. The score of a group is the mean over its remaining weights, so groups of unlike size compare.
@@ -12,12 +12,12 @@ import keras
 import numpy as np
 
 from kerasticket import masks
-from kerasticket.masks import Mask, Scores
+from kerasticket.masks import Mask, Scores, Select
 from kerasticket.names import choose
 from kerasticket.pruning.axes import Axes, count, index_along, kernel_axes, length, numbered, others
+from kerasticket.pruning.coupled import CoupledChannels
 from kerasticket.pruning.ranking import rank_in_groups
 
-Select = Callable[[Scores, Mask], Mask]
 Groups = dict[str, np.ndarray]
 
 
@@ -26,6 +26,7 @@ class Weights:
     """Single weights: unstructured."""
 
     takes_all_scopes: ClassVar[bool] = True
+    crosses_kernels: ClassVar[bool] = False
 
     def units(self, model: keras.Model, mask: Mask) -> Mask:
         """What is counted and ranked, as a mask."""
@@ -41,6 +42,7 @@ class _Grouped:
     """Groups of weights that stay or go together; subclasses say which."""
 
     takes_all_scopes: ClassVar[bool] = False
+    crosses_kernels: ClassVar[bool] = False
 
     def groups(self, path: str, shape: tuple[int, ...], axes: Axes) -> np.ndarray:
         """The number of the group that each weight of a kernel belongs to."""
@@ -127,6 +129,7 @@ class NOfM:
     ragged: str = "refuse"
 
     takes_all_scopes: ClassVar[bool] = False
+    crosses_kernels: ClassVar[bool] = False
 
     def __post_init__(self):
         if not (isinstance(self.keep, int) and isinstance(self.of, int) and 1 <= self.keep < self.of):
@@ -175,11 +178,12 @@ class NOfM:
             )
 
 
-Structure = Weights | _Grouped | NOfM
+Structure = Weights | _Grouped | NOfM | CoupledChannels
 STRUCTURES: dict[str, Callable[..., Structure]] = {
     "weights": Weights,
     "filters": Filters,
     "channels": Channels,
+    "coupled_channels": CoupledChannels,
     "blocks": Blocks,
     "n_of_m": NOfM,
 }
