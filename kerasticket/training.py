@@ -3,7 +3,7 @@
 import csv
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -174,6 +174,24 @@ def evaluate(model: keras.Model, data, *, batch_size: int = 256) -> dict[str, fl
     dataset = pipeline(data, batch_size=batch_size, shuffle=False) if isinstance(data, Data) else data
     metrics = model.evaluate(dataset, verbose=0, return_dict=True)
     return {"loss": float(metrics["loss"]), "accuracy": float(metrics["accuracy"])}
+
+
+def compiled_loss(model: keras.Model) -> Callable:
+    """The one loss that a model is compiled with, which analysis and criteria differentiate.
+
+    Raises:
+        ValueError: the model is not built, not compiled with a loss, or has several losses or outputs.
+    """
+    if not isinstance(model, keras.Model) or not model.built:
+        raise ValueError(f"Expected a built keras.Model. Received: {getattr(model, 'name', model)!r}, not built.")
+    loss = getattr(model, "loss", None) if getattr(model, "compiled", False) else None
+    several = isinstance(loss, (dict, list, tuple)) or len(getattr(model, "outputs", [None])) != 1
+    if not loss or several:
+        raise ValueError(
+            f"Expected a model compiled with one loss for one output. Received: '{model.name}', "
+            f"{'with several' if loss else 'not compiled with a loss'}. Call model.compile(optimizer, loss) first."
+        )
+    return keras.losses.get(loss)
 
 
 class _Guide(keras.callbacks.Callback):

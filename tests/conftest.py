@@ -29,10 +29,10 @@ if BACKEND == "jax":
 
 
 def pytest_collection_modifyitems(items) -> None:
-    """Files and pictures, not numbers of a backend: testing them three times would triple the time of it."""
+    """Files, pictures and examples, not numbers of a backend: testing them three times would triple the time of it."""
     skip = pytest.mark.skip(reason="nothing of this depends on the backend: tested on tensorflow")
     for item in items if BACKEND != "tensorflow" else ():
-        if "same_on_every_backend" in item.keywords:
+        if "same_on_every_backend" in item.keywords or isinstance(item, pytest.DoctestItem):
             item.add_marker(skip)
 
 

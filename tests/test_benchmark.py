@@ -89,6 +89,7 @@ def test_points_of_a_path_are_a_side():
         benchmark_sides.SIDES[side](4, 40, 8)()
 
 
+@pytest.mark.same_on_every_backend
 @pytest.mark.parametrize("kind", ["matching", "pytorch_matching"])
 def test_an_inner_iteration_of_idc_is_a_side(kind):
     if kind.startswith("pytorch"):
@@ -139,6 +140,7 @@ def test_the_plain_loop_of_jax_learns():
     work()
 
 
+@pytest.mark.same_on_every_backend
 @pytest.mark.parametrize("net", ["convnet", "resnet18"])
 def test_the_peers_are_the_same_networks(net):
     """With this library's weights, a peer gives this library's logits to 1e-4 and has as many weights."""
@@ -202,6 +204,7 @@ def kernels_in_order(params, net):
     return [kernels[path] for path in sorted(kernels, key=place)]
 
 
+@pytest.mark.same_on_every_backend
 def test_diagonals_are_sides():
     """Taylor mode and products give as many entries as asked, again and again."""
     for kind in ("taylor_diagonal", "diagonal_by_products"):
@@ -210,6 +213,7 @@ def test_diagonals_are_sides():
         work()
 
 
+@pytest.mark.same_on_every_backend
 def test_the_peer_of_the_hessian_is_right():
     """Against torch's own dense Hessian, of a linear softmax classifier."""
     torch = pytest.importorskip("torch")

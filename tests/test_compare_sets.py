@@ -65,6 +65,7 @@ def test_each_set_stands_beside_the_controls_of_the_first(rows):
     assert dense["digits_ipc1"] == dense["random_real"] == dense["mix"]  # one network on the same real images
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_rows(rows, tmp_path, monkeypatch):
     """Killed within the second set; what is finished is not done again."""
     expected, train = [row for row in rows if row["set"] != "theirs"], Experiment.train_tickets

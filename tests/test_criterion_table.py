@@ -72,6 +72,7 @@ def test_imp_is_rewound_and_the_others_start_at_initialisation(run):
     assert kt.Ticket.load(folder / "seed_0/imp/round_03/ticket.keras").rewind_epoch == 1
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_rows(run, tmp_path, monkeypatch):
     _, expected = run
     train = kt.training.train

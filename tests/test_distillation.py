@@ -43,6 +43,7 @@ def test_starting_images_are_a_pure_function_of_their_seed_and_in_range(digits, 
     assert 0 <= one.min() <= one.max() <= 1
 
 
+@pytest.mark.same_on_every_backend
 def test_a_set_is_a_pure_function_of_its_seed_and_stays_in_range(digits):
     one = SMALL.distill(digits, ipc=1, seed=5)
     two = SMALL.distill(digits, ipc=1, seed=5, progress=lambda *state: kt.data.seek(7, 3))  # as other trainings do
@@ -163,6 +164,7 @@ def test_networks_are_trained_as_the_settings_say(digits):
     assert changed_by(digits, net_images=0, synthetic_passes=1)
 
 
+@pytest.mark.same_on_every_backend
 def test_every_step_trains_on_batches_of_its_own(digits, monkeypatch):
     """Early ones before each network, then two a step; none twice, whatever else moves the pipelines."""
     method = dataclasses.replace(SMALL, early_images=48)
@@ -176,6 +178,7 @@ def test_every_step_trains_on_batches_of_its_own(digits, monkeypatch):
     assert taken == list(range(2 * 3 + 4 * 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [SMALL, dc(1, networks=4, width=4), dsa(1, networks=4, width=4)])
 def test_a_killed_distillation_goes_on_to_the_same_images(digits, method, tmp_path, monkeypatch):
     """Killed after every step in turn; the file is written after each."""
@@ -198,6 +201,7 @@ def test_a_killed_distillation_goes_on_to_the_same_images(digits, method, tmp_pa
         np.testing.assert_array_equal(again.images, expected)
 
 
+@pytest.mark.same_on_every_backend
 def test_a_longer_distillation_goes_on_from_a_shorter_one(digits, tmp_path):
     path = tmp_path / "state.npz"
     SMALL.distill(digits, ipc=1, seed=3, checkpoint=path)
@@ -208,6 +212,7 @@ def test_a_longer_distillation_goes_on_from_a_shorter_one(digits, tmp_path):
         SMALL.distill(digits, ipc=1, seed=3, checkpoint=path)
 
 
+@pytest.mark.same_on_every_backend
 def test_checkpoints_of_other_distillations_are_refused(digits, tmp_path):
     path = tmp_path / "state.npz"
     SMALL.distill(digits, ipc=1, seed=3, checkpoint=path)
@@ -220,6 +225,7 @@ def test_checkpoints_of_other_distillations_are_refused(digits, tmp_path):
         SMALL.distill(digits, ipc=1, seed=3, checkpoint=path)
 
 
+@pytest.mark.same_on_every_backend
 def test_a_loss_that_is_not_finite_leaves_the_last_good_state(digits, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     path, match = tmp_path / "state.npz", Matcher._match
@@ -238,6 +244,7 @@ def test_networks_with_statistics_or_without_convolutions_are_refused(digits):
             dataclasses.replace(SMALL, model=model).distill(digits, ipc=1, seed=0)
 
 
+@pytest.mark.same_on_every_backend
 def test_evaluate_trains_one_network_per_seed(digits):
     def build(seed):
         return kt.models.convnet((16, 16, 1), 10, width=4, seed=seed)
@@ -276,11 +283,13 @@ def test_bad_settings_are_refused(digits):
         dataclasses.replace(SMALL, factor=17).distill(digits, ipc=1, seed=0)
 
 
+@pytest.mark.same_on_every_backend
 def test_a_diverging_distillation_stops(digits):
     with pytest.raises(FloatingPointError, match="matching loss is"):
         dataclasses.replace(SMALL, learning_rate=1e30, networks=3).distill(digits, ipc=1, seed=0)
 
 
+@pytest.mark.same_on_every_backend
 def test_evaluate_refuses_a_set_of_other_classes(digits):
     other = dataclasses.replace(kt.data.random_real(digits, 1), class_names=tuple("abcdefghij"))
     with pytest.raises(ValueError, match="class"):

@@ -64,6 +64,7 @@ def test_finished_rows_are_not_measured_again(tmp_path, monkeypatch):
         evaluate_distilled.main(dataclasses.replace(config, epochs=3))
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_rows(tmp_path, monkeypatch):
     """Killed while the second network of the first control trains; no finished epoch is trained again."""
     monkeypatch.setattr(unfinished, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)

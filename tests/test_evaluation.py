@@ -24,6 +24,7 @@ def measured(data, test, **options):
     return accuracy_of(data, test, build=build, recipe=RECIPE, seeds=(0, 1), **options)
 
 
+@pytest.mark.same_on_every_backend
 def test_evaluate_compares_architectures_with_controls(digits):
     """Each architecture is that of `accuracy_of`; ResNets are as published, whatever the width of ConvNets."""
     data = kt.data.mix(digits, 2, 2)
@@ -83,6 +84,7 @@ def test_full_accuracy_is_that_of_the_data_set_architecture_and_width():
     assert all(0 < value < 1 for value in FULL_ACCURACY.values())
 
 
+@pytest.mark.same_on_every_backend
 @pytest.mark.parametrize("cells", [False, True])
 def test_soft_labels_are_hardened(cells, digits):
     """To the most probable class, as long as the images stay the same."""
@@ -97,6 +99,7 @@ def test_soft_labels_are_hardened(cells, digits):
     assert controls(data, None) == {}
 
 
+@pytest.mark.same_on_every_backend
 def test_a_killed_evaluation_goes_on_to_the_same_accuracies(digits, tmp_path, monkeypatch):
     """Killed in the second network, which has momentum and a schedule by then; also as without a folder."""
     monkeypatch.setattr(unfinished, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
@@ -116,6 +119,7 @@ def test_a_killed_evaluation_goes_on_to_the_same_accuracies(digits, tmp_path, mo
     assert measured(data, digits, folder=tmp_path) == again
 
 
+@pytest.mark.same_on_every_backend
 def test_an_interrupted_network_has_the_weights_of_an_uninterrupted_one(digits, tmp_path, monkeypatch):
     """To the bit, which an accuracy of 120 images alone would not show."""
     monkeypatch.setattr(unfinished, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
@@ -139,6 +143,7 @@ def test_an_interrupted_network_has_the_weights_of_an_uninterrupted_one(digits, 
     assert all((states[0][key] == states[1][key]).all() for key in states[0])
 
 
+@pytest.mark.same_on_every_backend
 def test_a_state_in_the_last_epoch_needs_no_training(digits, tmp_path, monkeypatch):
     """Killed between the last step and the test."""
     monkeypatch.setattr(unfinished, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
@@ -153,6 +158,7 @@ def test_a_state_in_the_last_epoch_needs_no_training(digits, tmp_path, monkeypat
     assert measured(data, digits, folder=tmp_path).accuracies == measured(data, digits).accuracies
 
 
+@pytest.mark.same_on_every_backend
 def test_a_folder_of_something_else_is_refused(digits, tmp_path, monkeypatch):
     monkeypatch.setattr(unfinished, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     data = kt.data.random_real(digits, 1)

@@ -61,6 +61,7 @@ def test_a_method_is_a_pure_function_of_its_seed(name, digits):
     one.check_matches(digits)
 
 
+@pytest.mark.same_on_every_backend
 @pytest.mark.parametrize("name", METHODS)
 def test_a_killed_method_goes_on_to_the_same_set(name, digits, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
@@ -83,6 +84,7 @@ def test_a_killed_method_goes_on_to_the_same_set(name, digits, tmp_path, monkeyp
         method.distill(digits, ipc=2, seed=6, checkpoint=tmp_path / "state.npz")
 
 
+@pytest.mark.same_on_every_backend
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_says_what_it_is_compared_with(name, digits):
     start, made = small(name).start(digits, 2, 5), small(name).distill(digits, ipc=2, seed=5)
@@ -90,6 +92,7 @@ def test_a_method_says_what_it_is_compared_with(name, digits):
     assert start.method != made.method == small(name).name
 
 
+@pytest.mark.same_on_every_backend
 @pytest.mark.parametrize("name", METHODS)
 def test_any_method_takes_soft_labels(name, digits):
     made = small(name).distill(digits, ipc=1, seed=5)
@@ -97,12 +100,14 @@ def test_any_method_takes_soft_labels(name, digits):
     assert soft.decode()[1].shape == (made.decoded_count, 10)
 
 
+@pytest.mark.same_on_every_backend
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_refuses_more_images_than_a_class_has(name, digits):
     with pytest.raises(ValueError, match="class '0' has only 12 images"):
         small(name).distill(digits, ipc=13, seed=0)
 
 
+@pytest.mark.same_on_every_backend
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_refuses_data_that_lack_a_class(name, digits):
     without = digits.labels != 3
@@ -111,18 +116,21 @@ def test_a_method_refuses_data_that_lack_a_class(name, digits):
         small(name).distill(few, ipc=1, seed=0)
 
 
+@pytest.mark.same_on_every_backend
 @pytest.mark.parametrize("name", [name for name in METHODS if hasattr(METHODS[name], "factor")])
 def test_a_method_refuses_a_factor_that_does_not_fit_the_images(name, digits):
     with pytest.raises(ValueError, match="factor must be at least 1 and leave pixels.*Received: 17"):
         small(name, factor=17).distill(digits, ipc=1, seed=0)
 
 
+@pytest.mark.same_on_every_backend
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_refuses_unknown_networks(name):
     with pytest.raises(ValueError, match="Expected model among"):
         small(name, model="perceptron")
 
 
+@pytest.mark.same_on_every_backend
 @pytest.mark.parametrize("by", SELECTORS)
 def test_selected_images_are_different_images_of_their_class(by, digits, monkeypatch):
     """Whatever the judge says, which has tests of its own."""
@@ -152,6 +160,7 @@ def test_errors_are_distances_between_probabilities_and_labels(digits):
     assert errors(network, digits)[7, 0] == pytest.approx(np.sqrt((softmax**2).sum()), rel=1e-5)
 
 
+@pytest.mark.same_on_every_backend
 def test_the_hardest_and_the_easiest_images_are_chosen(digits, monkeypatch):
     """Values that two networks give are averaged."""
     values = np.random.default_rng(0).normal(size=(2, len(digits), 1))

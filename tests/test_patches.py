@@ -32,6 +32,7 @@ def test_the_best_crop_of_each_image_and_then_the_best_images(factor, digits, mo
         np.testing.assert_array_equal(best[rank], crops[means[:, image].argmin(), image])
 
 
+@pytest.mark.same_on_every_backend
 def test_whole_images_are_the_crops_of_area_one(digits):
     """Then RDED is a choice of real images, of their own class and of the candidates."""
     made = dataclasses.replace(SMALL, smallest_crop=1.0, temperature=None).distill(digits, ipc=2, seed=0)
@@ -52,6 +53,7 @@ def test_crops_are_judged_as_they_are_decoded(digits):
     np.testing.assert_allclose(judge._losses(crops, 3), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.same_on_every_backend
 def test_labels_are_soft_unless_there_is_no_temperature(digits):
     soft, hard = (dataclasses.replace(SMALL, temperature=t).distill(digits, ipc=1, seed=0) for t in (2.0, None))
     np.testing.assert_array_equal(soft.images, hard.images)
@@ -60,6 +62,7 @@ def test_labels_are_soft_unless_there_is_no_temperature(digits):
     assert hard.labels.tolist() == list(range(10))
 
 
+@pytest.mark.same_on_every_backend
 @pytest.mark.parametrize("model", ["convnet", "resnet10"])
 def test_networks_with_statistics_can_judge(model, digits):
     assert dataclasses.replace(SMALL, model=model).distill(digits, ipc=1, seed=0).images.max() <= 1

@@ -25,6 +25,7 @@ def run(block: str, folder: Path) -> dict:
     return names
 
 
+@pytest.mark.same_on_every_backend
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.splitlines()[0])
 def test_every_block_of_python_runs(block, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)

@@ -55,6 +55,7 @@ def test_they_are_kept_in_files_and_said_in_settings(digits, brightness, tmp_pat
     assert read.settings["resize"] == "nearest"
 
 
+@pytest.mark.same_on_every_backend
 def test_hard_labels_are_the_most_probable_over_all_cells(digits):
     stored = kt.data.mix(digits, 1, 2)
     labels = np.zeros((10, 4, 10), np.float32)
@@ -65,6 +66,7 @@ def test_hard_labels_are_the_most_probable_over_all_cells(digits):
         dataclasses.replace(stored, labels=labels[:, :3])
 
 
+@pytest.mark.same_on_every_backend
 def test_training_evaluating_and_pruning_take_soft_sets(digits):
     teacher = trained_teacher(digits, width=8, epochs=3)
     made = soft_labels(kt.data.mix(digits, 1, 2), teacher, 2.0)
@@ -89,6 +91,7 @@ def test_a_teacher_is_a_pure_function_of_its_seed(digits):
     assert (one[0] != other[0]).any()
 
 
+@pytest.mark.same_on_every_backend
 def test_a_killed_teacher_goes_on_to_the_same_network(digits, tmp_path, monkeypatch):
     monkeypatch.setattr(unfinished, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     expected = trained_teacher(digits, width=4, epochs=3).get_weights()
@@ -109,6 +112,7 @@ def test_a_killed_teacher_goes_on_to_the_same_network(digits, tmp_path, monkeypa
         trained_teacher(digits, width=4, epochs=4, folder=tmp_path)
 
 
+@pytest.mark.same_on_every_backend
 def test_teachers_that_do_not_fit_are_refused(digits, brightness):
     stored = kt.data.mix(digits, 1, 2)
     with pytest.raises(ValueError, match="temperature > 0"):

@@ -104,6 +104,7 @@ def test_students_come_nearer_to_their_targets(form, digits):
     assert made.settings["learned_student_rate"] != method.student_learning_rate
 
 
+@pytest.mark.same_on_every_backend
 def test_whitened_images_stay_in_their_space(digits):
     """Experts, images and the set: all in ZCA space, not cut to [0, 1]."""
     method = dataclasses.replace(SMALL, zca=True)
@@ -138,6 +139,7 @@ def test_an_expert_is_a_network_after_every_epoch_of_plain_training(digits, reco
     same([recorded[1][2]], [kt.get_params(network)])
 
 
+@pytest.mark.same_on_every_backend
 def test_a_killed_recording_goes_on_and_more_may_be_asked_for(digits, recorded, tmp_path):
     def kill(number):
         raise KeyboardInterrupt
@@ -152,6 +154,7 @@ def test_a_killed_recording_goes_on_and_more_may_be_asked_for(digits, recorded, 
         same(one[:], other[:])
 
 
+@pytest.mark.same_on_every_backend
 def test_folders_of_other_or_damaged_experts_are_refused(digits, tmp_path):
     options = {"epochs": 1, "width": 4, "batch_size": 32}
     record_experts(digits, tmp_path, count=1, **options)
@@ -165,6 +168,7 @@ def test_folders_of_other_or_damaged_experts_are_refused(digits, tmp_path):
         record_experts(digits, tmp_path, count=1, **options)
 
 
+@pytest.mark.same_on_every_backend
 def test_experts_in_a_folder_give_the_same_images(digits, tmp_path):
     kept = dataclasses.replace(SMALL, folder=str(tmp_path)).distill(digits, ipc=1, seed=0)
     held = SMALL.distill(digits, ipc=1, seed=0)
@@ -173,6 +177,7 @@ def test_experts_in_a_folder_give_the_same_images(digits, tmp_path):
     assert len(list(tmp_path.glob("expert_*.npz"))) == 2
 
 
+@pytest.mark.same_on_every_backend
 def test_a_rate_that_falls_to_zero_stops_the_work(digits):
     with pytest.raises(FloatingPointError, match="lower rate_learning_rate"):
         dataclasses.replace(SMALL, rate_learning_rate=1e3, iterations=20).distill(digits, ipc=1, seed=0)
@@ -197,6 +202,7 @@ def test_settings_that_make_no_sense_are_refused(options, message):
         dataclasses.replace(SMALL, **options)
 
 
+@pytest.mark.same_on_every_backend
 def test_what_the_data_does_not_allow_is_refused_before_experts_are_recorded(digits, monkeypatch):
     monkeypatch.setattr(experts, "train", None)  # would fail
     with pytest.raises(ValueError, match="student_batch <= 10"):

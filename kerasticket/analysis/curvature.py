@@ -9,9 +9,10 @@ import numpy as np
 from keras import ops
 
 from kerasticket import autodiff
-from kerasticket.analysis.objective import Batch, check_deterministic, compiled_loss, read
+from kerasticket.analysis.objective import Batch, check_deterministic, read
 from kerasticket.data.pipeline import Data
 from kerasticket.masking import get_mask
+from kerasticket.training import compiled_loss
 from kerasticket.variables import named_variables
 
 BATCH = 64  # examples at a time

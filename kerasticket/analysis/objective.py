@@ -11,6 +11,7 @@ from keras import ops
 from kerasticket import autodiff
 from kerasticket.data.pipeline import Data, pipeline
 from kerasticket.params import Params, mismatch
+from kerasticket.training import compiled_loss
 from kerasticket.variables import SEED_STATE, masked_weights, named_variables
 
 Batch = tuple[np.ndarray, np.ndarray]
@@ -119,21 +120,6 @@ class Objective:
         outputs, _ = self.model.stateless_call(trainable, other, inputs, training=False)
         loss = autodiff.mean_of_loss(self.loss, targets, outputs)
         return loss * ops.cast(ops.shape(inputs)[0], loss.dtype), number_right(targets, outputs)
-
-
-def compiled_loss(model: keras.Model) -> Any:
-    """The loss that a model was compiled with.
-
-    Raises:
-        ValueError: the model is not built, not compiled, or has several outputs.
-    """
-    if not isinstance(model, keras.Model) or not model.built:
-        raise ValueError(f"Expected a built keras.Model. Received: {getattr(model, 'name', model)!r}, not built.")
-    if not getattr(model, "compiled", False) or not getattr(model, "loss", None):
-        raise ValueError(f"Expected a compiled model, which says its loss. Received: '{model.name}', not compiled.")
-    if isinstance(model.loss, (dict, list)) or len(getattr(model, "outputs", [None])) != 1:
-        raise ValueError(f"Expected a model with one output and one loss. Received: '{model.name}', with several.")
-    return keras.losses.get(model.loss)
 
 
 def read(data: Any, batch_size: int) -> Iterator[Batch]:

@@ -9,7 +9,8 @@ import numpy as np
 from kerasticket import autodiff
 from kerasticket.masks import Mask, Scores
 from kerasticket.params import Params
-from kerasticket.pruning.criteria.network import batches, compiled_loss, doubles, kernels_of, loss_of_kernels
+from kerasticket.pruning.criteria.network import batches, doubles, kernels_of, loss_of_kernels
+from kerasticket.training import compiled_loss
 
 # On TensorFlow, Keras takes their variance around a stopped mean, and second derivatives come out wrong.
 WRONG_SECOND_DERIVATIVES = {

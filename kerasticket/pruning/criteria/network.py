@@ -12,6 +12,7 @@ from kerasticket import autodiff
 from kerasticket.data.pipeline import Data, pipeline
 from kerasticket.masks import Mask
 from kerasticket.params import Params
+from kerasticket.training import compiled_loss
 from kerasticket.variables import masked_weights, named_variables
 
 BATCH_SIZE = 256
@@ -67,18 +68,6 @@ def loss_of_kernels(model: keras.Model, params: Params, mask: Mask, temperature:
         return autodiff.mean_of_loss(loss, targets, outputs(kernels, inputs) / temperature)
 
     return value
-
-
-def compiled_loss(model: keras.Model) -> Any:
-    """The loss that the model is compiled with; raises ValueError if there is none, or several."""
-    loss = getattr(model, "loss", None) if getattr(model, "compiled", False) else None
-    if loss is None or isinstance(loss, (dict, list, tuple)):
-        raise ValueError(
-            f"Expected a model compiled with one loss, which the criterion differentiates. "
-            f"Received: '{model.name}', {'with several' if loss else 'not compiled with a loss'}. "
-            "Call model.compile(optimizer, loss) first, or write a criterion of your own."
-        )
-    return keras.losses.get(loss)
 
 
 def batches(criterion: str, data: Any) -> Iterator[tuple[Any, Any]]:
