@@ -128,8 +128,9 @@ def _check(model) -> None:
     if not has_graph(model) or not exchange.can_be_copied(model):
         raise ValueError(
             "Expected a Sequential or functional model, whose graph says which layer reads which channels. "
-            f"Received: '{model.name}' of type {type(model).__name__}, which is subclassed. Compact the functional "
-            "models inside it, or take kerasticket.strip(model) and kerasticket.save_sparse."
+            f"Received: '{model.name}' of type {type(model).__name__}, which is subclassed or holds a model "
+            "with a `call` of its own. Compact the functional models inside it, or take kerasticket.strip(model) and "
+            "kerasticket.save_sparse."
         )
 
 
@@ -153,17 +154,24 @@ class _Resized:
         self.unknown = {id(layer) for layer in dead.unknown}
 
     def __call__(self, layer: keras.Layer) -> keras.Layer:
-        config = layer.get_config()
-        rule = SIZES.get(type(layer))
+        config, rule = layer.get_config(), SIZES.get(type(layer))
+        changes: dict[str, Any] = {key: "zeros" for key, value in config.items() if _is_array(value)}
         if rule and id(layer) not in self.unknown:
-            config |= rule(layer, self._kernel_shape(layer), self.dead)
+            changes |= rule(layer, self._kernel_shape(layer), self.dead)
         if f"{self.paths.get(id(layer))}/kernel" in self.dead.shifts and "use_bias" in config:
-            config |= {"use_bias": True}
-        return type(layer).from_config(config)
+            changes |= {"use_bias": True}
+        return exchange.again(layer, changes)
 
     def _kernel_shape(self, layer: keras.Layer) -> tuple[int, ...]:
-        kernel = self.params.get(f"{self.paths[id(layer)]}/kernel")
+        kernel = self.params.get(f"{self.paths.get(id(layer))}/kernel")
         return () if kernel is None else kernel.shape
+
+
+def _is_array(setting: Any) -> bool:
+    """True for an initializer of given values, which are of the old size; all weights are set afterwards."""
+    if not isinstance(setting, dict) or setting.get("class_name") != "Constant":
+        return False
+    return not isinstance(setting["config"]["value"], (int, float))
 
 
 def _einsum(layer, shape: tuple[int, ...], dead: Dead) -> dict[str, Any]:
@@ -172,6 +180,11 @@ def _einsum(layer, shape: tuple[int, ...], dead: Dead) -> dict[str, Any]:
 
 def _group_norm(layer, shape: tuple[int, ...], dead: Dead) -> dict[str, Any]:
     return {"groups": -1}  # one channel each: others have no rule
+
+
+def _dropout(layer, shape: tuple[int, ...], dead: Dead) -> dict[str, Any]:
+    sides = layer.noise_shape and [*layer.noise_shape]
+    return {"noise_shape": sides and [*sides[:-1], 1 if sides[-1] == 1 else None]}  # None: as the input has
 
 
 def _reshape(layer, shape: tuple[int, ...], dead: Dead) -> dict[str, Any]:
@@ -185,6 +198,7 @@ SIZES: dict[type, Callable[[Any, tuple[int, ...], Dead], dict[str, Any]]] = {
     **{getattr(layers, f"Conv{n}DTranspose"): lambda layer, shape, dead: {"filters": shape[-2]} for n in (1, 2, 3)},
     layers.EinsumDense: _einsum,
     layers.GroupNormalization: _group_norm,
+    layers.Dropout: _dropout,
     layers.Reshape: _reshape,
 }
 

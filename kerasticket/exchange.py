@@ -8,13 +8,14 @@ import collections
 import contextlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import keras
 
 from kerasticket.layers.inside import MaskedInside, hold, hold_inside, release
 from kerasticket.layers.masked import Masked, refuse_other_weights
 from kerasticket.layers.normalization import BatchNormalization
-from kerasticket.variables import is_functional, maskable_weights
+from kerasticket.variables import has_own_call, is_functional, maskable_weights, named_variables
 
 _STEPS = ("train_step", "test_step", "predict_step", "compute_loss")
 
@@ -24,8 +25,8 @@ class MasksWouldBeLost(ValueError):
 
 
 def can_be_copied(model: keras.Model) -> bool:
-    """False for subclassed models, and for functional ones of a class with training steps that a copy would lack."""
-    if not is_functional(model):
+    """False for subclassed models, and for functional ones of a class with methods that a copy would lack."""
+    if not is_functional(model) or any(has_own_call(member) for member in model._flatten_layers()):
         return False
     constructor = inspect.getfullargspec(type(model).__init__)
     keeps_class = constructor.args[1:] == ["inputs", "outputs", "name"] or (constructor.varargs and constructor.varkw)
@@ -33,9 +34,13 @@ def can_be_copied(model: keras.Model) -> bool:
     return isinstance(model, keras.Sequential) or bool(keeps_class) or not own
 
 
-def again(layer: keras.Layer) -> keras.Layer:
-    """The layer built from its config."""
-    return type(layer).from_config(layer.get_config())
+def again(layer: keras.Layer, changes: dict[str, Any] | None = None) -> keras.Layer:
+    """The layer built from its config, with these changes."""
+    config = layer.get_config() | (changes or {})
+    takes = inspect.getfullargspec(type(layer).__init__)
+    if takes.varkw or "name" in takes.args:  # Keras leaves it out of the config of a class without get_config
+        config = {"name": layer.name} | config
+    return type(layer).from_config(config)
 
 
 def clone(model: keras.Model, make: Callable[[keras.Layer], keras.Layer] = again) -> keras.Model:
@@ -45,7 +50,7 @@ def clone(model: keras.Model, make: Callable[[keras.Layer], keras.Layer] = again
         make: gives the layer that stands in the copy for one of the model's.
 
     Raises:
-        ValueError: it holds a layer or model that cannot be built from its config.
+        ValueError: it holds a layer or model that cannot be built from its config, or becomes another one by it.
     """
     with _guards_lifted(model):
         try:
@@ -58,8 +63,23 @@ def clone(model: keras.Model, make: Callable[[keras.Layer], keras.Layer] = again
             ) from error
     if not copy.built:
         copy.build(model.input_shape)
+    if make is again:
+        _check_copy(copy, model)
     uncompile(copy)  # Keras compiles it like the original, whose optimizer another recipe may not want
     return copy
+
+
+def _check_copy(copy: keras.Model, model: keras.Model) -> None:
+    before, after = named_variables(model), named_variables(copy)
+    lost = [path for path in before if path not in after]
+    if lost or len(after) > len(before):
+        raise ValueError(
+            f"Expected layers that Keras copies with their names and weights. Received: '{model.name}', whose copy "
+            f"lacks {lost[:4]} and has {[path for path in after if path not in before][:4]}. A layer of your own needs "
+            "a get_config with all that its __init__ takes, `name` among it; one that is shared with a wrapper, such "
+            "as TimeDistributed, comes back twice: wrap it at every call. Or make the outer model a subclass of "
+            "keras.Model, which is masked in place."
+        )
 
 
 def uncompile(model: keras.Model) -> None:

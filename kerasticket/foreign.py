@@ -248,7 +248,8 @@ def _unknown(name: str, path: str, own: Params, of: Mapping[str, Any]) -> str:
     if path in of:
         return (
             f"Expected masks of weights that are masked in the model: {list(own)}. Received: '{name}' for '{path}', "
-            "which has none. Choose what is masked with kerasticket.masked(model, where=...)."
+            "which has none. Choose what is masked with kerasticket.masked(model, where=...); biases and norms have no "
+            "masks."
         )
     became = "" if path == name else f", taken for '{path}'"
     return (

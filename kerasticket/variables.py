@@ -73,6 +73,11 @@ def is_functional(model: keras.Layer) -> bool:
     return isinstance(model, (keras.Sequential, keras.Function))
 
 
+def has_own_call(model: keras.Model) -> bool:
+    """True for a functional model of a class with a `call` of its own, which may do more than its graph says."""
+    return is_functional(model) and not type(model).call.__module__.startswith("keras.")
+
+
 def require_names(model: keras.Layer) -> None:
     """Raises ValueError if a layer with variables has, as it seems, a name that Keras chose.
 

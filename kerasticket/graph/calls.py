@@ -5,6 +5,8 @@ from typing import Any
 
 import keras
 
+from kerasticket.variables import has_own_call, is_functional
+
 Shape = tuple[Any, ...]  # sides without the batch; None where not known
 # Gives the values of a call's outputs. It takes Keras' record of the call (`.operation`, `.input_tensors`,
 # `.output_tensors`), and the values of its inputs.
@@ -12,11 +14,12 @@ Visit = Callable[[Any, list[Any]], list[Any]]
 
 
 def check_graph(model: keras.Model) -> None:
-    """Raises ValueError unless the model is built and has a graph."""
-    if not isinstance(model, keras.Model) or not model.built or not getattr(model, "inputs", None):
+    """Raises ValueError unless the model is built and does what its graph says."""
+    if not isinstance(model, keras.Model) or not model.built or not has_graph(model):
+        own = ", with a `call` of its own" if has_own_call(model) else ""
         raise ValueError(
             "Expected a built Sequential or functional model, which has a graph of layers. "
-            f"Received: {type(model).__name__} {getattr(model, 'name', model)!r}."
+            f"Received: {type(model).__name__} {getattr(model, 'name', model)!r}{own}."
         )
 
 
@@ -48,8 +51,8 @@ def through(model: keras.Model, values: list[Any], visit: Visit, enter: Callable
 
 
 def has_graph(layer: Any) -> bool:
-    """True for Sequential and functional models, and for nothing else."""
-    return isinstance(layer, (keras.Sequential, keras.Function)) and bool(getattr(layer, "inputs", None))
+    """True for Sequential and functional models without a `call` of their own, and for nothing else."""
+    return is_functional(layer) and not has_own_call(layer) and bool(getattr(layer, "inputs", None))
 
 
 def shapes(tensors: list[Any]) -> list[Shape]:

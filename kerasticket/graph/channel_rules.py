@@ -175,7 +175,13 @@ def _reshaped(walk: Walk, layer, inputs: list[Signal], shape: Shape) -> np.ndarr
 
 
 def _merged(walk: Walk, layer, inputs: list[Signal], shape: Shape) -> np.ndarray:
-    first, *others = np.broadcast_arrays(*(signal.labels for signal in inputs))
+    merged = []
+    for labels, side in inputs:
+        if side[-1] == 1 != shape[-1]:  # a gate: one number for all channels
+            walk.fix(labels)
+        else:
+            merged.append(labels)
+    first, *others = np.broadcast_arrays(*merged)
     for other in others:
         walk.tie(first, other)
     return first

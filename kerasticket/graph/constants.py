@@ -43,7 +43,7 @@ class Constants:
 
         def visit(call, inputs: list[np.ndarray]) -> list[np.ndarray]:
             rule = None if id(call) in unknown else CONSTANTS.get(type(call.operation))
-            if rule is None:
+            if rule is None or _has_settings(call):
                 return [_varying(tensor) for tensor in call.output_tensors]
             ins, outs = shapes(call.input_tensors), shapes(call.output_tensors)
             if any(not shape or shape[-1] is None for shape in (*ins, *outs)):
@@ -70,6 +70,12 @@ Rule = Callable[[Constants, Any, list[np.ndarray], Sides], np.ndarray]
 
 def _varying(tensor) -> np.ndarray:
     return np.full((1,) * (len(tensor.shape) - 1), VARIES)
+
+
+def _has_settings(call) -> bool:
+    """True if a call has arguments beside tensors, such as training=True."""
+    others = keras.tree.flatten((call.arguments.args, call.arguments.kwargs))
+    return any(each is not None and each is not False and not isinstance(each, keras.KerasTensor) for each in others)
 
 
 def _run(net: Constants, layer, inputs: list[np.ndarray], sides: Sides) -> np.ndarray:
@@ -130,6 +136,11 @@ def _depthwise(net: Constants, layer, inputs: list[np.ndarray], sides: Sides) ->
     return _activated(layer, _spread(np.where(known.ravel(), made, VARIES), sides[1]))
 
 
+def _group_norm(net: Constants, layer, inputs: list[np.ndarray], sides: Sides) -> np.ndarray:
+    """Only of 0 is Keras' mean exact: what it misses it divides by the root of epsilon."""
+    return np.where(inputs[0] == 0, _own_norm(net, layer, inputs, sides), VARIES)
+
+
 def _own_norm(net: Constants, layer, inputs: list[np.ndarray], sides: Sides) -> np.ndarray:
     """What is the same at all positions is its own mean, so that beta is left."""
     beta = np.broadcast_to(net.array(layer.beta), inputs[0].shape)
@@ -159,7 +170,8 @@ CONSTANTS: dict[type, Rule] = {
     **{getattr(layers, f"Conv{n}DTranspose"): partial(_mixing, transposed=True) for n in (1, 2, 3)},
     **{getattr(layers, f"DepthwiseConv{n}D"): _depthwise for n in (1, 2)},
     **dict.fromkeys((layers.BatchNormalization, BatchNormalization), _run),
-    **dict.fromkeys((layers.GroupNormalization, InstanceNormalization), _own_norm),
+    layers.GroupNormalization: _group_norm,
+    InstanceNormalization: _own_norm,
     **{getattr(layers, f"{name}{n}D"): _spatial for name in SPATIAL.split() for n in (1, 2, 3)},
     **{getattr(layers, name): _run for name in POINTWISE.split()},
     **dict.fromkeys((layers.Flatten, layers.Reshape), _reshaped),

@@ -15,13 +15,14 @@ from kerasticket.masks import Mask, Scores, Select
 class CoupledChannels:
     """One channel at a time, with all kernels that make it and all that read it, through residual connections too.
 
-    The groups are those of the functional graph (Fang et al. 2023, arXiv 2301.12900, call them dependency groups):
-    `channel_groups`. A channel's score is the mean over its remaining weights in all of its kernels. A target counts
-    channels, of all groups together or, under scope "layer" and in a dict, of each group, which bears the name of the
-    layer that first makes its channels. The inputs of the network and its outputs stay whole.
+    The groups are those of the functional graph, `channel_groups` (Fang et al. 2023, arXiv 2301.12900, call them
+    dependency groups). A channel's score is the mean over its remaining weights in all of its kernels. A target counts
+    channels: of all groups together or, under scope "layer" and in a dict, of each group, which bears the name of the
+    layer that first makes its channels ("conv_1", not "conv_1/kernel"). Inputs and outputs of the network stay whole.
 
     Raises:
-        ValueError: on pruning, a subclassed model, or a layer through which channels cannot be followed.
+        ValueError: on pruning, a model without hidden channels, a subclassed one, or a layer through which channels
+            cannot be followed.
 
     Example:
 
@@ -68,6 +69,11 @@ def _groups(model: keras.Model, mask: Mask) -> dict[str, Group]:
         carriers = tuple(carrier for carrier in group.carriers if carrier.path in mask)
         if carriers:
             groups[name] = dataclasses.replace(group, carriers=carriers)
+    if not groups:
+        raise ValueError(
+            f"Expected a model with hidden channels under masks. Received: '{model.name}', whose masks "
+            f"{list(mask)[:4]} lie on channels of the inputs and outputs alone, which stay. Take another structure."
+        )
     return groups
 
 
