@@ -101,15 +101,15 @@ def test_dropout_that_is_always_on_is_not_folded():
     assert len({float(outputs(small, X[:1])[0, 0]) for _ in range(60)}) == 4  # of 0, 1, 2 or 3 units
 
 
-@pytest.mark.parametrize("epsilon", [1e-3, 1e-5])
-def test_keras_group_norm_keeps_outputs(epsilon):
+@pytest.mark.parametrize(("epsilon", "tolerance"), [(1e-3, 1e-5), (1e-5, 1e-3)])  # of the mean of 1.1, which stays
+def test_keras_group_norm_keeps_outputs(epsilon, tolerance):
     inputs = keras.Input((8, 8, 3))
     x = layers.GroupNormalization(4, epsilon=epsilon, name="norm")(layers.Conv2D(4, 3, name="first")(inputs))
     model = kt.masked(keras.Model(inputs, layers.Conv2D(2, 1, name="out")(x)))
     kill(model, "first/kernel", [0, 1], first__bias=np.array([1.1, 0, 0.3, 0.2], "float32"))
     compacted = kt.compact(model)
     expected = outputs(model, IMAGES)
-    np.testing.assert_allclose(outputs(compacted.model, IMAGES), expected, atol=1e-5 * np.abs(expected).max())
+    np.testing.assert_allclose(outputs(compacted.model, IMAGES), expected, atol=tolerance * np.abs(expected).max())
     assert compacted.units == (6, 5)  # the channel that is 0 goes; of the one that is 1.1 Keras' mean is not exact
 
 
