@@ -51,11 +51,25 @@ def landscapes(panels: dict[str, Surface], quantity: str = "loss", title: str = 
             axes.set_xlabel(AXES[surface.kind][0])
             axes.set_ylabel(AXES[surface.kind][1])
         bar = figure.colorbar(matplotlib.cm.ScalarMappable(norm, COLORS[quantity]), ax=drawn, label=quantity)
-        bar.set_ticks(_levels(norm, 9).tolist(), labels=[f"{level:.2g}" for level in _levels(norm, 9)])
+        bar.set_ticks(_levels(norm, 9).tolist(), labels=_written(_levels(norm, 9)))
         bar.minorticks_off()
         figure.legend(handles=_net_handles(panels.values()), loc="outside lower center", ncols=2, frameon=False)
         figure.suptitle(title, fontsize=11)
     return figure
+
+
+def _written(levels: np.ndarray) -> list[str]:
+    """The levels with as few digits, at least two, as give each to a tenth of the least step.
+
+    >>> _written(np.array([0.95, 1.0, 1.05])), _written(np.array([0.1, 1, 10]))
+    (['0.95', '1', '1.05'], ['0.1', '1', '10'])
+    """
+    step = np.diff(levels).min(initial=np.inf)
+    for digits in range(2, 9):
+        labels = [f"{level:.{digits}g}" for level in levels]
+        if np.abs(np.array(labels, float) - levels).max() <= step / 10:
+            break
+    return labels
 
 
 def _scale(values: np.ndarray, quantity: str) -> Normalize:
