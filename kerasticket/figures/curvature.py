@@ -5,6 +5,8 @@ from matplotlib.figure import Figure
 
 from kerasticket.figures.style import DASHES, KINDS, STYLES, plain_axes
 
+SMALLEST = 0.02  # share of all entries that lie to the left of the figure
+
 
 def diagonals(groups: list[tuple[str, int, np.ndarray]], title: str = "") -> Figure:
     """How many entries of Hessian diagonals exceed a size: one line per kind and round, both axes logarithmic.
@@ -27,6 +29,9 @@ def diagonals(groups: list[tuple[str, int, np.ndarray]], title: str = "") -> Fig
             }
             label = kind if kind in ("dense", "start") else f"{kind}, round {index}"
             axes.loglog(sizes, (np.arange(sizes.size) + 1) / sizes.size, label=label, **style)
+        every = np.abs(np.concatenate([values for *_, values in groups]))
+        least = np.quantile(every[every > 0], SMALLEST) if every.any() else None
+        axes.set_xlim(left=least)  # below, all curves are flat, and some entries are as small as 1e-27
         axes.set_xlabel("|h|")
         axes.set_ylabel("share of surviving entries at least as large")
         axes.grid(alpha=0.25)
