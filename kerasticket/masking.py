@@ -82,6 +82,8 @@ def masked(model: keras.Model, *, where: Where | None = None, keep_dense: Where 
 def strip(model: keras.Model) -> keras.Model:
     """A plain Keras copy without masks, pruned weights exactly zero, outputs equal to the bit; not compiled.
 
+    On torch outputs may differ in the last bits: its matrix products depend on where in memory the weights lie.
+
     Its file opens without kerasticket if its layers are all Keras' own (not, say, InstanceNormalization). A
     subclassed model cannot be copied: the model itself is stripped and returned.
 

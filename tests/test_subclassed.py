@@ -118,10 +118,12 @@ def test_stripped_it_is_plain_keras_again(name, tmp_path):
     assert (plain is model) == (name == "subclassed")
     assert not kt.get_mask(plain)
     assert not differing(raw_params(plain), before)
-    np.testing.assert_array_equal(plain.predict_on_batch(x), expected)
+    # Torch's matrix products differ in the last bits with where in memory the weights lie.
+    tolerance = 1e-6 if keras.backend.backend() == "torch" else 0
+    np.testing.assert_allclose(plain.predict_on_batch(x), expected, rtol=0, atol=tolerance)
     plain.save(tmp_path / "plain.keras")
     loaded = keras.saving.load_model(tmp_path / "plain.keras")
-    np.testing.assert_array_equal(loaded.predict_on_batch(x), expected)
+    np.testing.assert_allclose(loaded.predict_on_batch(x), expected, rtol=0, atol=tolerance)
     kt.set_mask(kt.masked(plain), {})  # and can be masked again
 
 
