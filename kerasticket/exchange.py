@@ -15,7 +15,7 @@ import keras
 from kerasticket.layers.inside import MaskedInside, hold, hold_inside, release
 from kerasticket.layers.masked import Masked, refuse_other_weights
 from kerasticket.layers.normalization import BatchNormalization
-from kerasticket.variables import has_own_call, is_functional, maskable_weights, named_variables
+from kerasticket.variables import has_own_call, is_functional, makes_its_layers, maskable_weights, named_variables
 
 _STEPS = ("train_step", "test_step", "predict_step", "compute_loss")
 
@@ -25,8 +25,9 @@ class MasksWouldBeLost(ValueError):
 
 
 def can_be_copied(model: keras.Model) -> bool:
-    """False for subclassed models, and for functional ones of a class with methods that a copy would lack."""
-    if not is_functional(model) or any(has_own_call(member) for member in model._flatten_layers()):
+    """False for subclassed models, and for functional ones of a class whose layers or methods a copy would lack."""
+    members = model._flatten_layers()
+    if not is_functional(model) or any(has_own_call(one) or makes_its_layers(one) for one in members):
         return False
     constructor = inspect.getfullargspec(type(model).__init__)
     keeps_class = constructor.args[1:] == ["inputs", "outputs", "name"] or (constructor.varargs and constructor.varkw)
@@ -134,7 +135,7 @@ def _writes(owner: keras.Layer, masked: list[keras.Layer]) -> bool:
         written = collections.Counter(_written(keras.saving.serialize_keras_object(owner.get_config())))
     except MasksWouldBeLost:
         return True  # it holds a layer that raises by itself
-    except (NotImplementedError, TypeError):
+    except Exception:  # whatever a class raises that has no config: it can't be written
         return False
     needed = collections.Counter((keras.saving.get_registered_name(type(layer)), layer.name) for layer in masked)
     return all(written[key] >= count for key, count in needed.items())

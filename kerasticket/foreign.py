@@ -14,7 +14,7 @@ from kerasticket import masking
 from kerasticket.layers.inside import plain_kind
 from kerasticket.masks import Mask
 from kerasticket.names import choose, suggestion
-from kerasticket.npz import as_mask, load_masks, read_arrays
+from kerasticket.npz import as_mask, load_masks, read_plain
 from kerasticket.params import Params
 from kerasticket.tickets import Ticket
 from kerasticket.variables import SEED_STATE, owners
@@ -60,7 +60,7 @@ def import_ticket(
     """
     own = choose(layout, LAYOUTS, "layout")
     dense = Ticket.dense(model)
-    weights, found = _read(params, read_arrays), dict(_read(mask, load_masks) or {})
+    weights, found = _read(params, read_plain), dict(_read(mask, load_masks) or {})
     if weights is not None and mask is None:
         found = {name: array for name, array in weights.items() if own.is_mask(name)}
     if weights is not None:

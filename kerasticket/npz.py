@@ -61,7 +61,7 @@ def load_masks(path: str | Path) -> Mask:
     """
     arrays = read_arrays(path)
     if not any(name.startswith(SHAPE) for name in arrays):
-        return {name: as_mask(array, name) for name, array in arrays.items()}
+        return {name: as_mask(array, name) for name, array in _plain(arrays, path).items()}
     paths = [name.removeprefix(SHAPE) for name in arrays if name.startswith(SHAPE)]
     return {
         name: unpacked(arrays.get(BITS + name), arrays[SHAPE + name], f"mask '{name}' of '{path}'") for name in paths
@@ -95,6 +95,20 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
             f"Expected an .npz file of plain arrays. Received: '{path}' ({type(error).__name__}: {error}). It is "
             "absent, damaged, another kind of file, or has Python objects in it, which are never loaded."
         ) from error
+
+
+def read_plain(path: str | Path) -> dict[str, np.ndarray]:
+    """The arrays of another program's `.npz` file; raises ValueError for one of `save_masks` or `save_sparse`."""
+    return _plain(read_arrays(path), path)
+
+
+def _plain(arrays: dict[str, np.ndarray], path: str | Path) -> dict[str, np.ndarray]:
+    if any("|" in name for name in arrays):
+        raise ValueError(
+            f"Expected an .npz file with one array per weight, under its path. Received: '{path}', a file of "
+            "kerasticket.save_sparse or save_masks. Pass load_sparse(path).params, or load_masks(path) as the mask."
+        )
+    return arrays
 
 
 def as_mask(array: np.ndarray, name: str) -> np.ndarray:

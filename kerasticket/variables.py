@@ -3,9 +3,10 @@
 A path is the names of the layers from the model down, then the variable's own name: "conv_1/kernel",
 "encoder/conv_1/kernel". On flat models it equals `variable.path`. Keras' own path is no key: seed generators
 carry a process-wide counter in theirs, a clone can lose a prefix, an unnamed layer is numbered anew. Inside
-a layer or a subclassed model, layers without a name= are numbered within what holds them, in the order of attributes.
+a layer, a subclassed model or one that `makes_its_layers`, layers without a name= are numbered within what holds them.
 """
 
+import inspect
 import itertools
 import re
 
@@ -78,10 +79,26 @@ def has_own_call(model: keras.Model) -> bool:
     return is_functional(model) and not type(model).call.__module__.startswith("keras.")
 
 
+def makes_its_layers(model: keras.Layer) -> bool:
+    """True for a functional model of a class whose `__init__` makes the layers, so that nobody else can name them.
+
+    Those of KerasHub are such.
+    """
+    if not isinstance(model, keras.Function) or isinstance(model, keras.Sequential):
+        return False
+    takes = inspect.getfullargspec(type(model).__init__)
+    return takes.args[1:3] != ["inputs", "outputs"] and not (takes.varargs and takes.varkw and not takes.args[1:])
+
+
+def names_its_layers(model: keras.Layer) -> bool:
+    """True for functional models whose layers the user has made, and so can name."""
+    return is_functional(model) and not makes_its_layers(model)
+
+
 def require_names(model: keras.Layer) -> None:
     """Raises ValueError if a layer with variables has, as it seems, a name that Keras chose.
 
-    Asked of the layers of functional models only: others are numbered within the layer or model that made them.
+    Asked only where the user can name them: others are numbered within the layer or model that made them.
     """
     unnamed = [layer.name for layer in _members(model) if layer.variables and _is_automatic(layer)]
     if unnamed:
@@ -93,8 +110,8 @@ def require_names(model: keras.Layer) -> None:
 
 
 def _members(model: keras.Layer) -> list[keras.Layer]:
-    """The layers of a functional model and of those in it; none of a subclassed one."""
-    own = _sublayers(model) if is_functional(model) else []
+    """The layers of a functional model and of those in it; none of one that makes its layers itself."""
+    own = _sublayers(model) if names_its_layers(model) else []
     return [*own, *itertools.chain.from_iterable(_members(layer) for layer in own)]
 
 
@@ -110,7 +127,7 @@ def layer_paths(model: keras.Layer) -> dict[str, keras.Layer]:
     seen: set[int] = set()
 
     def visit(layer, prefix: str, named: bool) -> None:
-        sublayers, named = _sublayers(layer), named and is_functional(layer)
+        sublayers, named = _sublayers(layer), named and names_its_layers(layer)
         for name, sublayer in zip(_names(sublayers, named), sublayers, strict=True):
             if id(sublayer) not in seen:
                 seen.add(id(sublayer))
@@ -126,7 +143,7 @@ def _walk(model: keras.Layer) -> dict[str, tuple[keras.Layer, keras.Variable]]:
     seen: set[int] = set()
 
     def visit(layer, prefix: str, named: bool) -> None:
-        sublayers, named = _sublayers(layer), named and is_functional(layer)
+        sublayers, named = _sublayers(layer), named and names_its_layers(layer)
         below = {id(variable) for sublayer in sublayers for variable in sublayer.variables}
         own = [variable for variable in _own_variables(layer) if id(variable) not in below | seen]
         for name, variable in zip(_variable_names(own), own, strict=True):

@@ -66,11 +66,14 @@ def columns() -> list[str]:
 
 def cell(name: str, backend: str) -> dict[str, str]:
     """The row of one model on one backend."""
-    from models_to_prune import ELSEWHERE
+    from models_to_prune import ELSEWHERE, MODELS_TO_PRUNE
 
     row = dict.fromkeys(columns(), "") | {"model": name, "backend": backend}
+    missing = MODELS_TO_PRUNE[name].missing()
     if importlib.util.find_spec(backend) is None:
-        return row | {"reason": f"skipped: {backend} is not installed"}
+        missing = f"skipped: {backend} is not installed"
+    if missing:
+        return row | {"reason": missing}
     with tempfile.TemporaryDirectory() as folder:
         row |= process("here", name, folder, backend)
         other = next((each for each in after(backend) if importlib.util.find_spec(each)), None)

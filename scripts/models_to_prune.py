@@ -1,12 +1,14 @@
-"""Models of every kind that people prune, small ones and those of keras.applications; and what each must stand.
+"""Models of every kind that people prune, small ones, those of keras.applications and KerasHub; what each must stand.
 
-Not run by itself: `model_table.py` and the tests go through it.
+Not run by itself: `model_table.py` and the tests go through it. KerasHub's need `pip install keras-hub`.
 """
 
+import importlib
+import importlib.util
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -153,6 +155,40 @@ def _application(name: str, side: int) -> Callable[[], keras.Model]:
     return lambda: getattr(keras.applications, name)(weights=None, input_shape=(side, side, 3), classes=5)
 
 
+_SMALL: dict[str, Any] = {"num_layers": 2, "num_heads": 2, "hidden_dim": 8}  # of KerasHub's transformers
+
+
+def hub_vision() -> keras.Model:
+    hub = importlib.import_module("keras_hub").models
+    backbone = hub.ViTBackbone(image_shape=(8, 8, 3), patch_size=4, mlp_dim=16, **_SMALL)
+    return hub.ViTImageClassifier(backbone=backbone, num_classes=5, preprocessor=None)
+
+
+def hub_resnet() -> keras.Model:
+    stacks = {"stackwise_num_filters": [64, 8], "stackwise_num_blocks": [1, 1], "stackwise_num_strides": [1, 2]}
+    convolutions = {"input_conv_filters": [64], "input_conv_kernel_sizes": [3], "block_type": "basic_block"}
+    hub = importlib.import_module("keras_hub").models
+    backbone = hub.ResNetBackbone(image_shape=(8, 8, 3), **convolutions, **stacks)
+    return hub.ResNetImageClassifier(backbone=backbone, num_classes=5, preprocessor=None)
+
+
+def _hub_text(backbone: str, segments: bool = False, **sizes: Any) -> Callable[[], keras.Model]:
+    """A backbone inside a user's own model."""
+
+    def build() -> keras.Model:
+        sized = getattr(importlib.import_module("keras_hub").models, backbone)
+        inner = sized(vocabulary_size=20, intermediate_dim=16, name="backbone", **sizes)
+        tokens = keras.Input((6,), dtype="int32", name="tokens")
+        inputs = {"token_ids": tokens, "padding_mask": keras.ops.ones_like(tokens)}
+        inputs |= {"segment_ids": keras.ops.zeros_like(tokens)} if segments else {}
+        outputs = inner(inputs)
+        x = layers.Flatten(name="flat")(outputs["sequence_output"] if segments else outputs)
+        x = layers.Concatenate(name="both")([x, outputs["pooled_output"]]) if segments else x
+        return keras.Model(tokens, layers.Dense(5, name="classifier")(x), name="text")
+
+    return build
+
+
 class ModelToPrune(NamedTuple):
     """A builder, the shape of an input, and below which number an input is a whole one; None: real numbers."""
 
@@ -160,6 +196,11 @@ class ModelToPrune(NamedTuple):
     shape: tuple[int, ...]
     tokens: int | None = None
     slow: bool = False
+    needs: str = "keras"  # the package that has it
+
+    def missing(self) -> str:
+        """Why it can't be tried here; "" if it can."""
+        return "" if importlib.util.find_spec(self.needs) else f"skipped: {self.needs} is not installed"
 
 
 MODELS_TO_PRUNE = {
@@ -171,6 +212,20 @@ MODELS_TO_PRUNE = {
     "nested and shared": ModelToPrune(nested, (6,)),
     "depthwise": ModelToPrune(mobile, (8, 8, 3)),
     "subclassed": ModelToPrune(subclassed, (8, 8, 3)),
+    "KerasHub ViT": ModelToPrune(hub_vision, (8, 8, 3), needs="keras_hub"),
+    "KerasHub ResNet": ModelToPrune(hub_resnet, (8, 8, 3), needs="keras_hub"),
+    "KerasHub BERT": ModelToPrune(
+        _hub_text("BertBackbone", segments=True, max_sequence_length=6, **_SMALL), (6,), 20, needs="keras_hub"
+    ),
+    "KerasHub GPT-2": ModelToPrune(
+        _hub_text("GPT2Backbone", max_sequence_length=6, **_SMALL), (6,), 20, needs="keras_hub"
+    ),
+    "KerasHub Llama": ModelToPrune(
+        _hub_text("LlamaBackbone", num_layers=2, num_query_heads=2, num_key_value_heads=1, hidden_dim=8),
+        (6,),
+        20,
+        needs="keras_hub",
+    ),
     "ResNet50": ModelToPrune(_application("ResNet50", 32), (32, 32, 3), slow=True),
     "MobileNetV2": ModelToPrune(_application("MobileNetV2", 32), (32, 32, 3), slow=True),
     "EfficientNetV2B0": ModelToPrune(_application("EfficientNetV2B0", 32), (32, 32, 3), slow=True),
@@ -193,7 +248,7 @@ def steps(name: str, folder: Path) -> Iterator[str]:
     rng = np.random.default_rng(1)
     kt.set_mask(model, {path: rng.random(kept.shape) < 0.5 for path, kept in kt.get_mask(model).items()})
     yield "mask"
-    model.compile(keras.optimizers.SGD(1e-3, momentum=0.9), "mse")
+    model.compile(keras.optimizers.SGD(1e-3, momentum=0.9), "mse", metrics=[])  # KerasHub's have metrics of labels
     before = weights(model)
     model.fit(x, rng.normal(size=model.predict_on_batch(x).shape), batch_size=len(x) // 2, epochs=1, verbose=0)
     assert all((before[path] != weights(model)[path]).any() for path in kt.get_mask(model))
@@ -232,7 +287,8 @@ def load_elsewhere(name: str, folder: Path) -> None:
 def masked(name: str) -> keras.Model:
     """A new model of that name with masks on all its kernels."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "These weights are of layers that cannot be masked")  # Positions
+        # Positions, and embeddings of KerasHub's own classes
+        warnings.filterwarnings("ignore", "These weights are of layers that cannot be masked")
         return kt.masked(MODELS_TO_PRUNE[name].build())
 
 

@@ -109,7 +109,7 @@ def test_patterns_name_layers_or_paths_and_the_first_counts():
 
 
 def test_a_pattern_that_matches_nothing_is_refused_with_names_near_it():
-    with pytest.raises(ValueError, match=r"'hiden', which matches none of.*Did you mean 'hidden'"):
+    with pytest.raises(ValueError, match=r"'hiden', which matches none. Did you mean 'hidden'"):
         match({"hiden": 0.5}, SHAPES)
     with pytest.raises(ValueError, match="scope='erk' with it.*'layer'"):
         Allocation("erk").to_sparsity(None, drawn(0), whole(), {"hidden": 0.5})

@@ -6,6 +6,7 @@ import pytest
 from keras import layers
 
 import kerasticket as kt
+from kerasticket import exchange
 from kerasticket.graph.channels import channel_groups
 
 X = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
@@ -18,6 +19,22 @@ class Doubled(keras.Model):
 
     def call(self, x, training=None, mask=None):
         return super().call(x) * 2.0
+
+
+class Backbone(keras.Model):
+    """Functional, of a class whose `__init__` makes the layers, without names, as those of KerasHub."""
+
+    def __init__(self, width: int = 5, **kwargs):
+        inputs = keras.Input((6,))
+        x = layers.Dense(width, activation="relu")(layers.Dense(width)(inputs))
+        super().__init__(inputs=inputs, outputs=Unnamed(name="block")(x), **kwargs)
+        self.width = width
+
+    def embed(self, x):
+        return self(x)
+
+    def get_config(self):
+        return {"width": self.width, "name": self.name}
 
 
 class Unnamed(layers.Layer):
@@ -73,6 +90,36 @@ def test_a_layer_whose_config_lacks_its_name_is_masked_under_it():
     masked = kt.masked(model)
     assert list(kt.get_mask(masked)) == ["block/inner/kernel", "out/kernel"]
     np.testing.assert_array_equal(outputs(masked, X), outputs(model, X))
+
+
+@pytest.mark.parametrize("make", [Backbone, lambda: around(Backbone(name="encoder"))])
+def test_layers_that_a_functional_class_makes_are_numbered_within_it(make, tmp_path):
+    model, again = make(), kt.masked(make())
+    before = outputs(model, X)
+    masked = kt.masked(model)
+    assert masked is model  # a copy would be of another class
+    np.testing.assert_array_equal(outputs(masked, X), before)
+    inside = ["dense/kernel", "dense_1/kernel", "block/inner/kernel"]
+    nested = [*(f"encoder/{path}" for path in inside), "out/kernel"]
+    assert list(kt.get_mask(masked)) == (inside if isinstance(model, Backbone) else nested)
+    with pytest.raises(exchange.MasksWouldBeLost, match="Ticket.dense"):
+        masked.save(tmp_path / "model.keras")
+    kill(masked, next(iter(kt.get_mask(masked))), [0])
+    kt.Ticket.dense(masked).save(tmp_path / "ticket.keras")
+    kt.Ticket.load(tmp_path / "ticket.keras").apply(again)
+    np.testing.assert_array_equal(outputs(again, X), outputs(masked, X))
+    plain = kt.strip(again)
+    assert type(plain) is type(model)
+    assert not kt.get_mask(plain)
+    np.testing.assert_array_equal(outputs(plain, X), outputs(masked, X))
+
+
+def test_a_layer_without_a_usable_config_is_masked_in_place():
+    class Broken(Backbone):
+        def get_config(self):
+            raise AttributeError("no such attribute")
+
+    assert list(kt.get_mask(kt.masked(Broken()))) == ["dense/kernel", "dense_1/kernel", "block/inner/kernel"]
 
 
 def test_a_layer_shared_with_a_wrapper_is_refused_by_name():

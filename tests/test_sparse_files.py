@@ -65,6 +65,15 @@ def test_stripped_models_come_back_without_masks(tmp_path):
     assert not differing(kt.get_params(other), kt.get_params(plain))
 
 
+def test_a_sparse_file_of_weights_is_no_ticket_of_others(tmp_path):
+    model = masked_net()
+    kt.save_sparse(tmp_path / "weights.npz", kt.strip(model))
+    with pytest.raises(ValueError, match="load_sparse"):
+        kt.load_masks(tmp_path / "weights.npz")
+    with pytest.raises(ValueError, match="load_sparse"):
+        kt.import_ticket(model, tmp_path / "weights.npz")
+
+
 @pytest.mark.same_on_every_backend
 @pytest.mark.parametrize("with_mask", [True, False])
 @pytest.mark.parametrize("kept", [0.5, 0.1, 0.01])

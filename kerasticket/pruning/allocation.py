@@ -146,7 +146,7 @@ def match(targets: Mapping[str, float], paths: Iterable[str]) -> dict[str, float
         if not any(fnmatch.fnmatchcase(name, pattern) for both in names.values() for name in both):
             layers = [layer for _, layer in names.values()]
             raise ValueError(
-                f"Expected patterns that match a kernel. Received: {pattern!r}, which matches none of {known}."
+                f"Expected patterns that match one of {known}. Received: {pattern!r}, which matches none."
                 f"{suggestion(pattern, [*layers, *known])}"
             )
     found: dict[str, float] = {}
