@@ -84,7 +84,7 @@ def makes_its_layers(model: keras.Layer) -> bool:
 
     Those of KerasHub are such.
     """
-    if not isinstance(model, keras.Function) or isinstance(model, keras.Sequential):
+    if not isinstance(model, keras.Function):
         return False
     takes = inspect.getfullargspec(type(model).__init__)
     return takes.args[1:3] != ["inputs", "outputs"] and not (takes.varargs and takes.varkw and not takes.args[1:])
