@@ -50,20 +50,67 @@ def functional_loss(model: keras.Model, loss: Callable[[Any, Any], Any]) -> Func
 
     def mean_loss(trainable_values, inputs, targets):
         values = _tensors(list(trainable_values))
-        outputs, _ = model.stateless_call(values, constants, ops.convert_to_tensor(inputs), training=False)
+        outputs, _ = model.stateless_call(values, constants, ops.convert_to_tensor(inputs), **mode(model, False))
         return mean_of_loss(loss, ops.convert_to_tensor(targets), outputs)
 
     return mean_loss
 
 
-def mean_of_loss(loss: Callable[[Any, Any], Any], targets, outputs):
-    """The mean of a loss over all its values, in float32 at least, whatever reduction the loss has."""
-    # Not Loss.__call__ and ops.mean: they drop from float64 to float32 on torch.
-    per_example = loss.call if isinstance(loss, keras.losses.Loss) else loss
+def mode(model: keras.Model, training: bool) -> dict[str, bool]:
+    """The argument that says so to a model, none where its `call` does not take it."""
+    return {"training": training} if getattr(model, "_call_has_training_arg", True) else {}
+
+
+def mean_of_loss(loss: Callable[[Any, Any], Any], targets, outputs, padding=None):
+    """The mean of a loss over all its values, in float32 at least, whatever reduction the loss has.
+
+    As in `fit`, targets have the type of the outputs, a function of (targets, outputs) gets both with the same axes
+    where one of them has a last axis of 1 more, and values at padded steps do not count.
+
+    Args:
+        padding: False where steps are padded; None: what Keras has attached to the outputs, if anything.
+    """
+    padding = keras_mask(outputs) if padding is None else padding
+    losses = losses_of(loss, targets, outputs)
+    left_out = keras_mask(losses)  # by the loss itself: its ignore_class
+    masks = [
+        ops.broadcast_to(ops.cast(mask, losses.dtype), losses.shape) for mask in (padding, left_out) if mask is not None
+    ]
+    if not masks:
+        return ops.sum(losses) / ops.cast(ops.size(losses), losses.dtype)
+    counted = functools.reduce(ops.multiply, masks)
+    return ops.sum(losses * counted) / ops.maximum(ops.sum(counted), 1)
+
+
+def losses_of(loss: Callable[[Any, Any], Any], targets, outputs):
+    """The loss of every example or step, before any reduction."""
+    # Not Loss.__call__, which drops from float64 to float32 on torch.
+    each = loss.call if isinstance(loss, keras.losses.Loss) else _of_equal_axes(loss)
     if keras.backend.standardize_dtype(outputs.dtype) in ("float16", "bfloat16"):
         outputs = ops.cast(outputs, "float32")
-    losses = per_example(targets, outputs)
-    return ops.sum(losses) / ops.cast(ops.size(losses), losses.dtype)
+    return each(ops.cast(targets, outputs.dtype), outputs)
+
+
+def keras_mask(outputs):
+    """The mask of padded steps that layers hand on with their outputs, such as `Embedding(mask_zero=True)`; or None."""
+    return getattr(outputs, "_keras_mask", None)  # private: Keras has no other way to ask
+
+
+def _of_equal_axes(loss: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """The function with the rule that Keras applies to losses that are no objects: (n,) goes with (n, 1)."""
+
+    def call(targets, outputs):
+        more = len(outputs.shape) - len(targets.shape)
+        longer = outputs if more > 0 else targets
+        if abs(more) == 1 and longer.shape[-1] == 1:
+            expands = min(len(outputs.shape), len(targets.shape)) == 1
+            if (more > 0) == expands:
+                targets = ops.expand_dims(targets, -1) if expands else ops.squeeze(targets, -1)
+            else:
+                outputs = ops.expand_dims(outputs, -1) if expands else ops.squeeze(outputs, -1)
+        return loss(targets, outputs)
+
+    return call
 
 
 def value_and_gradient(function: Function, argument: int = 0) -> Function:
@@ -130,7 +177,8 @@ def check_second_derivatives(model: keras.Model) -> None:
     """Raises ValueError if `hvp` would be wrong for a layer of the model on this backend.
 
     On TensorFlow, Keras' GroupNormalization and LayerNormalization take the variance around a mean that is held fixed:
-    first derivatives are right, second ones are off by up to 166% (Keras 3.15).
+    first derivatives are right, second ones are off by up to 166% (Keras 3.15). So does `keras.ops.moments`, which a
+    layer of your own may call: that is not seen here. Write its variance as `ops.mean(ops.square(x - mean))`.
     """
     wrong = _WRONG_SECOND_DERIVATIVES.get(keras.config.backend(), ())
     found = sorted({layer.name for layer in model._flatten_layers() if isinstance(layer, wrong)})

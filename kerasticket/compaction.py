@@ -129,8 +129,8 @@ def _check(model) -> None:
         raise ValueError(
             "Expected a Sequential or functional model, whose graph says which layer reads which channels. "
             f"Received: '{model.name}' of type {type(model).__name__}, which is subclassed or holds a model "
-            "with a `call` of its own or of a class that makes its layers itself. Compact the functional models inside it, or take kerasticket.strip(model) and "
-            "kerasticket.save_sparse."
+            "with a `call` of its own or of a class that makes its layers itself. Compact the functional models inside "
+            "it, or take kerasticket.strip(model) and kerasticket.save_sparse."
         )
 
 

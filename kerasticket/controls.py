@@ -4,10 +4,12 @@ Each keeps the ticket's provenance and adds a stage of its own, at the same roun
 (random reinitialisation) and Frankle et al. 2021 (arXiv 2009.08576: shuffled, reinitialised, inverted).
 """
 
+import contextlib
 import copy
 import dataclasses
 import json
 import random
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -16,7 +18,7 @@ import numpy as np
 from kerasticket import masking, masks, optimizer_state
 from kerasticket.masks import Mask
 from kerasticket.params import Params, same_bits
-from kerasticket.variables import SEED_STATE
+from kerasticket.variables import SEED_STATE, owners
 
 if TYPE_CHECKING:
     from kerasticket.tickets import Ticket
@@ -68,14 +70,25 @@ def random_like(ticket: "Ticket", seed: int, dense: "Ticket | None", scope: str)
 
 
 def reinitialised(ticket: "Ticket", seed: int) -> "Ticket":
-    """Draws new initial weights and statistics under the ticket's mask; seed states stay the ticket's."""
+    """Draws new initial weights and statistics under the ticket's mask.
+
+    Seed states stay the ticket's, and so does what a Normalization layer knows of the data.
+    """
     _check_seed(seed)
     params = initial_params(ticket.architecture, seed)
     params |= {path: array for path, array in ticket.params.items() if path.endswith(SEED_STATE)}
+    params |= {path: ticket.params[path] for path in _of_data(ticket.architecture)}
     params = {path: params[path] for path in ticket.params}  # in the order of the ticket
     stages = _with_stage(ticket, {"name": "reinitialised", "seed": seed})
     params = masks.zeroed(params, ticket.mask)
     return dataclasses.replace(ticket, params=params, optimizer={}, rewind_epoch=0, stages=stages)
+
+
+def _of_data(architecture: str | None) -> list[str]:
+    """Paths of what was measured on data before any training: the mean and variance of Normalization layers."""
+    with _seeded(0):
+        found = owners(_build(json.loads(architecture or "")))
+    return [path for path, layer in found.items() if isinstance(layer, keras.layers.Normalization)]
 
 
 def initial_params(architecture: str | None, seed: int | None) -> Params:
@@ -108,11 +121,17 @@ def initial_params(architecture: str | None, seed: int | None) -> Params:
 
 
 def _drawn(config: dict, seed: int) -> Params:
-    # Initialisers without a seed, Keras' and ours, take one from Python's generator when they are made.
+    with _seeded(seed):
+        return masking.get_params(_build(config))
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Python's generator, of which initialisers without a seed, Keras' and ours, take one when they are made."""
     state = random.getstate()
     random.seed(seed)
     try:
-        return masking.get_params(_build(config))
+        yield
     finally:
         random.setstate(state)
 

@@ -213,6 +213,12 @@ def _check_maskable(model) -> None:
     check_built(model)
     named_variables(model)  # raises if two paths are the same
     require_names(model)
+    unbuilt = [layer.name for layer in model._flatten_layers() if not layer.built]
+    if not maskable_weights(model) and unbuilt:
+        raise ValueError(
+            f"Expected a model whose layers are built. Received: '{model.name}', whose layers {unbuilt[:4]} have no "
+            "weights yet: its `build` does not make them. Call the model on a batch of data first."
+        )
     if not maskable_weights(model):
         raise ValueError(
             f"Expected a model with at least one layer of {maskable_kinds()}. "

@@ -75,7 +75,7 @@ def dot(a: Params, b: Params) -> float:
     >>> dot({"w": np.ones(3)}, {"w": np.arange(3.0)})
     3.0
     """
-    return float(sum(np.vdot(x.astype(float), b[path].astype(float)) for path, x in a.items() if _is_float(x)))
+    return float(sum(np.vdot(x.astype(float), b[path].astype(float)) for path, x in a.items() if is_float(x)))
 
 
 def norm(a: Params) -> float:
@@ -88,11 +88,21 @@ def norm(a: Params) -> float:
 
 
 def _combined(arrays: list[np.ndarray], coefficients: Sequence[float]) -> np.ndarray:
-    if not _is_float(arrays[0]):
+    if not is_float(arrays[0]):
         return arrays[0]
     terms = [array * array.dtype.type(c) for array, c in zip(arrays, coefficients, strict=True)]
     return sum(terms[1:], terms[0])
 
 
-def _is_float(array: np.ndarray) -> bool:
+def is_kernel(path: str, array: np.ndarray) -> bool:
+    """True for weights of two axes or more that are no biases or norms: those of attention have two axes as well.
+
+    >>> is_kernel("attention/query/bias", np.zeros((2, 4)))
+    False
+    """
+    return array.ndim > 1 and path.rpartition("/")[2] not in ("bias", "beta", "gamma")
+
+
+def is_float(array: np.ndarray) -> bool:
+    """True for floating numbers, bfloat16 among them."""
     return array.dtype.kind not in "biu"  # NumPy does not count bfloat16 among its floating types

@@ -179,12 +179,16 @@ def evaluate(model: keras.Model, data, *, batch_size: int = 256) -> dict[str, fl
 def compiled_loss(model: keras.Model) -> Callable:
     """The one loss that a model is compiled with, which analysis and criteria differentiate.
 
+    Loss weights, weights of examples and penalties are no part of it.
+
     Raises:
         ValueError: the model is not built, not compiled with a loss, or has several losses or outputs.
     """
     if not isinstance(model, keras.Model) or not model.built:
         raise ValueError(f"Expected a built keras.Model. Received: {getattr(model, 'name', model)!r}, not built.")
     loss = getattr(model, "loss", None) if getattr(model, "compiled", False) else None
+    if isinstance(loss, (list, tuple)) and len(loss) == 1:
+        (loss,) = loss
     several = isinstance(loss, (dict, list, tuple)) or len(getattr(model, "outputs", [None])) != 1
     if not loss or several:
         raise ValueError(

@@ -55,6 +55,7 @@ def main(config: Config) -> None:
     run = TrainedRun.open(config.run)
     networks = list(planned(config, run))
     out = Path(config.out or Path(config.run) / "hessian")
+    run.claim(out)
     missing = [network for network in networks if not file_of(config, out, *network).exists()]
     if missing:
         images, model = chosen_images(config, run), run.model(missing[0][0])

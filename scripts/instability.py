@@ -54,6 +54,7 @@ def main(config: Config) -> None:
     run = TrainedRun.open(config.run)
     out = Path(config.out or Path(config.run) / "instability")
     pairs = planned(config, run)
+    run.claim(out)
     rows = read_rows(out / "curves.csv", CURVES)
     missing = [pair for pair in pairs if not has(rows, pair, config)]
     if missing:
@@ -63,7 +64,7 @@ def main(config: Config) -> None:
                 for row in lines.between(subnetwork, orders, bar):
                     rows.append(row)
                 write_csv(rows, out / "curves.csv")
-    write_report(rows, out, title=f"{run.config.dataset}, {run.config.model}")
+    write_report(rows, out, f"{run.config.dataset}, {run.config.model}", config.statistics)
     print(f"\n{time.perf_counter() - started:.0f} s; curves.csv, barriers.csv and the figure lie in {out.resolve()}")
 
 

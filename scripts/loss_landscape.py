@@ -54,7 +54,7 @@ class Config:
     """Of batch normalisation: "interpolate" as the paper's code, or "reestimate" at each point."""
     seed: int = 0
     """Of the points and of random directions."""
-    images_per_class: int = 100
+    images_per_class: int | None = 100
     """Training images, without augmentation, that the loss is of."""
     dataset: str = "digits"
     """Of .keras files: the data that they were trained on; a run knows its own."""

@@ -27,6 +27,8 @@ class Config:
     """Folders of runs of distilled_pruning.py that instability.py has analysed."""
     rounds: tuple[int, ...] = ()
     """Rounds of pruning; default: all that have both kinds."""
+    statistics: str | None = None
+    """Of batch normalisation: "interpolate" or "reestimate", where instability.py was run with both."""
     out: str = "runs/ratios"
     """Folder of the results."""
 
@@ -37,7 +39,11 @@ def main(config: Config) -> None:
     from kerasticket import figures
     from kerasticket.runs import atomic
 
-    rows = [row for run in config.runs for row in ratios(Path(run), config.rounds)]
+    names = [Path(run).name for run in config.runs]
+    if len(set(names)) < len(names):  # which the figure would join into one line
+        names = [str(run) for run in config.runs]
+    named = zip(config.runs, names, strict=True)
+    rows = [row | {"run": name} for run, name in named for row in ratios(Path(run), config.rounds, config.statistics)]
     if not rows:
         raise ValueError(f"Expected a round with synthetic and IMP tickets. Received: none in {list(config.runs)}.")
     out = Path(config.out)
@@ -55,7 +61,7 @@ def main(config: Config) -> None:
     print(f"ratios.csv and the figure lie in {out.resolve()}")
 
 
-def ratios(run: Path, rounds: tuple[int, ...]) -> list[dict[str, Any]]:
+def ratios(run: Path, rounds: tuple[int, ...], statistics: str | None = None) -> list[dict[str, Any]]:
     """One row per round that has synthetic and IMP tickets."""
     from kerasticket.runs import read_json
 
@@ -63,7 +69,12 @@ def ratios(run: Path, rounds: tuple[int, ...]) -> list[dict[str, Any]]:
         if not (run / name).exists():
             raise ValueError(f"Expected a run that instability.py has analysed. Received: '{run}' without {name}.")
     config = read_json(run / "config.json")
-    barriers = {(row["kind"], int(row["round"])): row for row in _rows(run / "instability/barriers.csv", split="train")}
+    found = _rows(run / "instability/barriers.csv", split="train")
+    ways = sorted({row["statistics"] for row in found})
+    if statistics not in ways and (statistics is not None or len(ways) != 1):
+        raise ValueError(f"Expected --statistics among {ways}, which '{run}' has. Received: {statistics}.")
+    chosen = [row for row in found if row["statistics"] == (statistics or ways[0])]
+    barriers = {(row["kind"], int(row["round"])): row for row in chosen}
     accuracies: dict[tuple[str, int], list[float]] = {}
     used: dict[tuple[str, int], int] = {}
     for row in _rows(run / "results.csv"):

@@ -16,12 +16,18 @@ from kerasticket.runs import atomic
 PROPERTIES = ("midpoint_barrier", "barrier", "chord_barrier", "error_barrier")
 
 
-def write_report(rows: list[dict[str, Any]], out: Path, title: str) -> None:
-    """Prints the table of barriers; writes barriers.csv, figure.png and figure.pdf."""
+def write_report(rows: list[dict[str, Any]], out: Path, title: str, statistics: str) -> None:
+    """Prints the table of barriers; writes barriers.csv, figure.png and figure.pdf.
+
+    Args:
+        statistics: the way to treat moving statistics that table and figure show; barriers.csv has all that there are.
+    """
     rows = [_numbers(row) for row in rows]
     found = barriers(rows)
     write_csv(found, out / "barriers.csv")
-    figure = figures.linear_paths([row for row in rows if row["split"] == "train"], f"{title}: train loss")
+    shown = [row for row in rows if row["split"] == "train" and row["statistics"] == statistics]
+    figure = figures.linear_paths(shown, f"{title}: train loss")
+    found = [row for row in found if row["statistics"] == statistics]
     for ending in ("png", "pdf"):
         with atomic(out / f"figure.{ending}") as temporary:
             figure.savefig(temporary, dpi=150, format=ending)

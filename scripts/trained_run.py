@@ -1,18 +1,19 @@
 """A run of `distilled_pruning.py` seen from behind: the networks that it has trained, and its data."""
 
 import dataclasses
+import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
-from experiment import load_data
+from experiment import FREE, load_data
 from presets import Config
 
 import kerasticket as kt
 from kerasticket.data.images import choose_per_class
 from kerasticket.params import Params
-from kerasticket.runs import read_json
+from kerasticket.runs import check_writable, read_json, write_json
 
 
 class Subnetwork(NamedTuple):
@@ -59,6 +60,20 @@ class TrainedRun:
                 f"--out {folder} and the flags of that run, without --no-keep-trained."
             )
         return opened
+
+    def claim(self, out: Path) -> None:
+        """Notes in a folder of results which run they are of; raises ValueError if they are of another one."""
+        check_writable(out)
+        about = {name: v for name, v in dataclasses.asdict(self.config).items() if name not in FREE}
+        about, known = json.loads(json.dumps(about)), out / "run.json"
+        before = read_json(known) if known.exists() else about
+        other = [name for name in about if before.get(name) != about[name]]
+        if other:
+            raise ValueError(
+                f"Expected --out with results of '{self.run.folder}', or an empty one. Received: '{out}', whose "
+                f"results are of a run with another {', '.join(other)}. Choose another --out."
+            )
+        write_json(known, about)
 
     @cached_property
     def trainings(self) -> dict[Subnetwork, dict[int, dict]]:

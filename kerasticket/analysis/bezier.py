@@ -17,7 +17,7 @@ from kerasticket.analysis.objective import Batch, Objective
 from kerasticket.analysis.statistics import has_statistics
 from kerasticket.data.pipeline import Data
 from kerasticket.optimizers import paper_schedule
-from kerasticket.params import Params, combine, interpolate
+from kerasticket.params import Params, combine, interpolate, is_kernel
 from kerasticket.records import Curve
 from kerasticket.training import Recipe
 from kerasticket.variables import SEED_STATE
@@ -130,14 +130,14 @@ class _Training:
         self.objective, self.a, self.b, self.recipe, self.rng = objective, a, b, recipe, rng
         self.middle = interpolate(a, b, 0.5)
         self.paths = objective.trainable_paths
-        self.kept = {path: a[path].ndim < 2 or (a[path] != 0) | (b[path] != 0) for path in self.paths}
+        self.kept = {path: (a[path] != 0) | (b[path] != 0) if is_kernel(path, a[path]) else True for path in self.paths}
         self.buffers = {path: np.zeros_like(a[path]) for path in self.paths}
         self.schedule = paper_schedule(recipe.learning_rate, recipe.epochs, 1, recipe.milestones, recipe.factor)
         self.passes = 0
-        training = has_statistics(objective.model)
+        mode = autodiff.mode(objective.model, has_statistics(objective.model))
 
         def mean_loss(trainable, other, inputs, targets):
-            outputs, _ = objective.model.stateless_call(trainable, other, inputs, training=training)
+            outputs, _ = objective.model.stateless_call(trainable, other, inputs, **mode)
             return autodiff.mean_of_loss(objective.loss, targets, outputs)
 
         self.slope = autodiff.jit(autodiff.value_and_gradient(mean_loss))

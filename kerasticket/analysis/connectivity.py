@@ -9,7 +9,7 @@ import numpy as np
 
 from kerasticket.analysis.objective import Evaluation, Objective
 from kerasticket.analysis.statistics import has_statistics, reestimated
-from kerasticket.params import Params, interpolate
+from kerasticket.params import Params, interpolate, is_kernel
 from kerasticket.records import Curve
 
 STATISTICS = ("interpolate", "reestimate")
@@ -89,10 +89,13 @@ def grid(alphas: int | Sequence[float]) -> list[float]:
     >>> grid(2), grid([0, 0.1, 1])
     ([0.0, 0.5, 1.0], [0.0, 0.1, 0.5, 1.0])
     """
-    if isinstance(alphas, int) and alphas >= 2:
-        alphas = np.linspace(0, 1, alphas).tolist()
-    points = sorted({float(alpha) for alpha in alphas} | {0.5}) if not isinstance(alphas, int) else []
-    if not points or points[0] != 0 or points[-1] != 1:
+    if isinstance(alphas, (int, np.integer)):
+        given = np.linspace(0, 1, int(alphas)).tolist() if alphas >= 2 else []
+    else:
+        given = [float(alpha) for alpha in alphas]
+    # What is .5 but for rounding is .5.
+    points = sorted({0.5 if abs(alpha - 0.5) < 1e-9 else alpha for alpha in given} | {0.5})
+    if points[0] != 0 or points[-1] != 1:
         raise ValueError(
             f"Expected a number of alphas from 2 on, or alphas in [0, 1] with 0 and 1. Received: {alphas}."
         )
@@ -111,7 +114,7 @@ def zeros_overlap(a: Params, b: Params) -> float:
     >>> zeros_overlap({"kernel": np.array([[1.0, 0.0]])}, {"kernel": np.array([[2.0, 3.0]])})
     0.5
     """
-    kernels = [path for path in a if a[path].ndim > 1]
+    kernels = [path for path in a if is_kernel(path, a[path])]
     both = sum(np.count_nonzero((a[path] != 0) & (b[path] != 0)) for path in kernels)
     either = sum(np.count_nonzero((a[path] != 0) | (b[path] != 0)) for path in kernels)
     return float(both / either) if either else 1.0

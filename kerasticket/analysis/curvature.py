@@ -1,6 +1,7 @@
 """The Hessian of a model's mean loss as a linear operator: what diagonal, trace and spectrum are computed with."""
 
 import math
+import numbers
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from kerasticket import autodiff
 from kerasticket.analysis.objective import Batch, check_deterministic, read
 from kerasticket.data.pipeline import Data
 from kerasticket.masking import get_mask
+from kerasticket.params import is_float
 from kerasticket.training import compiled_loss
 from kerasticket.variables import named_variables
 
@@ -120,7 +122,7 @@ def _check_model(model: keras.Model) -> None:
 
 def _examples(data: Any, batches: int) -> list[Batch]:
     """The first batches of the data, cut so small that any memory holds them: what is computed is a mean."""
-    if not isinstance(batches, int) or batches < 1:
+    if not isinstance(batches, numbers.Integral) or batches < 1:
         raise ValueError(f"Expected a number of batches from 1 on. Received: batches={batches!r}.")
     whole = isinstance(data, (tuple, Data))
     pairs = list(read(data.take(batches) if hasattr(data, "take") else data, batch_size=BATCH))
@@ -140,4 +142,4 @@ def _pieces(inputs: np.ndarray, targets: np.ndarray) -> Iterator[Batch]:
 
 def _tensor(array: np.ndarray, dtype: str):
     """With floating numbers as the model computes them; NumPy's own are of double precision."""
-    return ops.convert_to_tensor(array.astype(dtype) if np.issubdtype(array.dtype, np.floating) else array)
+    return ops.convert_to_tensor(array.astype(dtype) if is_float(array) else array)

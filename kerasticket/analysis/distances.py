@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from kerasticket.masks import check_alike
-from kerasticket.params import Params
+from kerasticket.params import Params, is_float, is_kernel
 
 STATISTICS = ("moving_mean", "moving_variance")
 
@@ -50,14 +50,14 @@ def distance(a: Params, b: Params) -> Distances:
     """
     check_alike(a, b, ("a", "b"))
     trainables = [path for path, array in a.items() if _is_trainable(path, array)]
-    kernels = [path for path in trainables if a[path].ndim > 1]
+    kernels = [path for path in trainables if is_kernel(path, a[path])]
     if not kernels:
         raise ValueError(f"Expected params with a kernel, a floating array of two axes or more. Received: {list(a)}.")
     return Distances(_distance(a, b, kernels), _distance(a, b, trainables))
 
 
 def _is_trainable(path: str, array: np.ndarray) -> bool:
-    return np.issubdtype(array.dtype, np.floating) and path.rpartition("/")[2] not in STATISTICS
+    return is_float(array) and path.rpartition("/")[2] not in STATISTICS
 
 
 def _distance(a: Params, b: Params, paths: list[str]) -> Distance:

@@ -1,5 +1,7 @@
 """The diagonal of the Hessian on surviving weights: exact, on all or on some of them, or estimated with its error."""
 
+import dataclasses
+import numbers
 from typing import Any
 
 import keras
@@ -59,7 +61,7 @@ def hessian_diagonal(
     """
     if method not in METHODS:
         raise ValueError(f"Expected a method among {sorted(METHODS)}. Received: method={method!r}.")
-    if not isinstance(probes, int) or probes < 2:
+    if not isinstance(probes, numbers.Integral) or probes < 2:
         raise ValueError(f"Expected at least 2 probes, as one says nothing of its error. Received: probes={probes!r}.")
     curvature = Curvature(model, data, batches)
     chosen = _chosen(curvature, coordinates, seed)
@@ -79,7 +81,8 @@ def hessian_trace(
     """Trace of the Hessian over the surviving weights, the sum of `hessian_diagonal`, and its standard error.
 
     Arguments and errors are those of `hessian_diagonal`. With "hutchinson" it is the mean of z' H z (Hutchinson 1989).
-    "exact" has an error if only some coordinates were drawn, which stand for all.
+    "exact" has an error if only some coordinates were drawn, which stand for all; of a dict of coordinates it is the
+    trace of their block.
 
     Example:
 
@@ -89,7 +92,11 @@ def hessian_trace(
     Trace(value=10.0, standard_error=0.0)
     """
     options: dict[str, Any] = {"batches": batches, "probes": probes, "seed": seed}
-    return hessian_diagonal(model, data, method=method, coordinates=coordinates, **options).trace
+    diagonal = hessian_diagonal(model, data, method=method, coordinates=coordinates, **options)
+    if isinstance(coordinates, dict):  # chosen ones stand for themselves
+        number = sum(int(np.count_nonzero(seen)) for seen in diagonal.sampled.values())
+        diagonal = dataclasses.replace(diagonal, surviving=number)
+    return diagonal.trace
 
 
 def _chosen(curvature: Curvature, coordinates: int | Mask | None, seed: int) -> Mask:
@@ -97,7 +104,7 @@ def _chosen(curvature: Curvature, coordinates: int | Mask | None, seed: int) -> 
         return curvature.surviving
     if isinstance(coordinates, dict):
         return _checked(curvature, coordinates)
-    if not isinstance(coordinates, int) or not 1 <= coordinates <= curvature.size:
+    if not isinstance(coordinates, numbers.Integral) or not 1 <= coordinates <= curvature.size:
         raise ValueError(
             f"Expected a number of coordinates from 1 to {curvature.size}, the surviving ones, a dict of boolean "
             f"arrays, or None for all. Received: coordinates={coordinates!r}."

@@ -1,6 +1,7 @@
 """A network's loss and accuracy on fixed data as a function of its `Params`: what every analysis evaluates."""
 
 import functools
+import numbers
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -86,9 +87,8 @@ class Objective:
 
     @functools.cached_property
     def _training_step(self):
-        return autodiff.jit(
-            lambda trainable, other, inputs: self.model.stateless_call(trainable, other, inputs, training=True)[1]
-        )
+        call, mode = self.model.stateless_call, autodiff.mode(self.model, True)
+        return autodiff.jit(lambda trainable, other, inputs: call(trainable, other, inputs, **mode)[1])
 
     def check(self, params: Params, what: str = "the params") -> None:
         """Raises ValueError unless these are finite weights of this model."""
@@ -117,7 +117,7 @@ class Objective:
 
     def _batch_sums(self, trainable, other, inputs, targets):
         """Sum of the losses of a batch, and how many of its examples are classified right."""
-        outputs, _ = self.model.stateless_call(trainable, other, inputs, training=False)
+        outputs, _ = self.model.stateless_call(trainable, other, inputs, **autodiff.mode(self.model, False))
         loss = autodiff.mean_of_loss(self.loss, targets, outputs)
         return loss * ops.cast(ops.shape(inputs)[0], loss.dtype), number_right(targets, outputs)
 
@@ -128,9 +128,12 @@ def read(data: Any, batch_size: int) -> Iterator[Batch]:
     Raises:
         ValueError: there are no data, inputs and targets differ in number, or the passes differ.
     """
+    if not isinstance(batch_size, numbers.Integral) or batch_size < 1:
+        raise ValueError(f"Expected a batch_size from 1 on. Received: {batch_size!r}.")
     if isinstance(data, Data):
         batches = _read_pipeline(pipeline(data, batch_size=batch_size, shuffle=False))
     elif isinstance(data, tuple) and len(data) == 2:
+        _check_one_input(data[0])
         batches = list(_cut(np.asarray(data[0]), np.asarray(data[1]), batch_size))
     elif isinstance(data, Iterable) and not isinstance(data, (tuple, list, dict, str, np.ndarray)):
         batches = _read_pipeline(data)
@@ -151,13 +154,13 @@ def check_deterministic(model: keras.Model, inputs: np.ndarray) -> None:
     other = [ops.convert_to_tensor(np.array(ops.convert_to_numpy(v)), v.dtype) for v in model.non_trainable_variables]
     tensors = [ops.convert_to_tensor(value) for value in trainable]
     inputs = ops.convert_to_tensor(inputs)
-    once, state = model.stateless_call(tensors, other, inputs, training=False)
+    once, state = model.stateless_call(tensors, other, inputs, **autodiff.mode(model, False))
     drawn = [
         name.rpartition("/")[0]
         for name, before, after in zip(names, other, state, strict=True)
         if name.endswith(SEED_STATE) and not np.array_equal(ops.convert_to_numpy(before), ops.convert_to_numpy(after))
     ]
-    again, _ = model.stateless_call(tensors, other, inputs, training=False)
+    again, _ = model.stateless_call(tensors, other, inputs, **autodiff.mode(model, False))
     same = np.array_equal(ops.convert_to_numpy(once), ops.convert_to_numpy(again), equal_nan=True)
     if drawn or not same:
         raise ValueError(
@@ -167,15 +170,17 @@ def check_deterministic(model: keras.Model, inputs: np.ndarray) -> None:
 
 
 def number_right(targets, outputs):
-    """How many examples the outputs classify as the targets say; NaN where the targets are no classes.
+    """How many examples the outputs classify as the targets say; NaN where the targets are no classes by their shape.
+
+    Classes are one number for each example, or as many as the outputs have, of which the largest is right.
 
     >>> int(number_right(np.array([1, 0]), np.array([[0.1, 0.9], [0.2, 0.8]])))
     1
     """
-    whole = not keras.backend.is_float_dtype(keras.backend.standardize_dtype(targets.dtype))
-    if len(outputs.shape) != 2 or outputs.shape[-1] < 2 or not (whole or targets.shape[-1:] == outputs.shape[-1:]):
-        return ops.full((), np.nan, "float32")
     one_hot = len(targets.shape) == 2 and targets.shape[-1] == outputs.shape[-1]
+    labels = len(targets.shape) == 1 or targets.shape[1:] == (1,)
+    if len(outputs.shape) != 2 or outputs.shape[-1] < 2 or not (one_hot or labels):
+        return ops.full((), np.nan, "float32")
     labels = ops.argmax(targets, -1) if one_hot else ops.reshape(targets, (-1,))
     right = ops.equal(ops.cast(labels, "int32"), ops.cast(ops.argmax(outputs, -1), "int32"))
     return ops.sum(ops.cast(right, "float32"))
@@ -193,7 +198,20 @@ def _read_pipeline(data: Iterable) -> list[Batch]:
         raise ValueError(
             "Expected a finite pipeline. Received: one that repeats without end. Take a number of batches."
         )
-    batches = [(_array(inputs), _array(targets)) for inputs, targets in data]
+    if isinstance(data, Iterator):
+        raise ValueError(
+            f"Expected data that can be read twice. Received: {type(data).__name__}. Pass a tf.data pipeline."
+        )
+    batches = []
+    for batch in data:
+        if not (isinstance(batch, (tuple, list)) and len(batch) == 2):
+            number = len(batch) if isinstance(batch, (tuple, list)) else 1
+            raise ValueError(
+                f"Expected batches of (inputs, targets). Received: batches of {number}. Sample weights are not used: "
+                "map them away."
+            )
+        _check_one_input(batch[0])
+        batches.append((_array(batch[0]), _array(batch[1])))
     for index, (first, second) in enumerate(zip(batches, data, strict=True)):
         for name, before, after in zip(("inputs", "targets"), first, second, strict=True):
             if not np.array_equal(before, _array(after), equal_nan=True):
@@ -202,6 +220,15 @@ def _read_pipeline(data: Iterable) -> list[Batch]:
                     "of the second pass. Turn off shuffling and augmentation."
                 )
     return batches
+
+
+def _check_one_input(inputs: Any) -> None:
+    several = isinstance(inputs, (tuple, list)) and any(hasattr(part, "shape") and len(part.shape) for part in inputs)
+    if several or isinstance(inputs, dict):
+        raise ValueError(
+            f"Expected data for one input. Received: a {type(inputs).__name__} of {len(inputs)} arrays. Analyses take "
+            "models with one input."
+        )
 
 
 def _array(tensor: Any) -> np.ndarray:

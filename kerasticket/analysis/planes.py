@@ -8,7 +8,7 @@ import numpy as np
 from keras import layers
 
 from kerasticket.analysis.distances import STATISTICS
-from kerasticket.params import Params, combine, dot, norm
+from kerasticket.params import Params, combine, dot, is_kernel, norm
 from kerasticket.variables import owners
 
 COLLINEAR = 1e-4  # sine of the angle between axes; float32 nets that lie on one line reach 1e-5
@@ -122,7 +122,10 @@ def random_direction(
     >>> np.linalg.norm(direction["out/kernel"], axis=0).round(6).tolist(), direction["out/bias"].tolist()
     ([5.0, 2.0], [0.0, 0.0])
     """
-    of, weights = owners(model), {path: array for path, array in _weights(_double(net)).items() if array.ndim > 1}
+    of, weights = (
+        owners(model),
+        {path: array for path, array in _weights(_double(net)).items() if is_kernel(path, array)},
+    )
     drawn = {path: rng.normal(size=array.shape) * (array != 0) for path, array in weights.items()}
     if filter_normalise:
         scaled = {path: _as_long(drawn[path], array, filter_axes(of[path], path)) for path, array in weights.items()}

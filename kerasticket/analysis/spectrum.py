@@ -1,6 +1,8 @@
 """Eigenvalues of the Hessian on surviving weights: the outermost ones, and the density of all."""
 
 import dataclasses
+import math
+import numbers
 from typing import Any
 
 import keras
@@ -14,7 +16,7 @@ from kerasticket.params import Params
 # As scipy calls them.
 ENDS = {"largest": "LA", "smallest": "SA", "magnitude": "LM"}
 SMALL = 1e-10  # of the largest entry: Lanczos has found all that its probe can see
-POINTS = 1000  # of the grid
+POINTS, MOST_POINTS = 1000, 20_000  # of the grid
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +89,7 @@ def top_eigenvalues(
     if which not in ENDS:
         raise ValueError(f"Expected `which` among {sorted(ENDS)}. Received: which={which!r}.")
     curvature = Curvature(model, data, batches)
-    if not isinstance(k, int) or not 1 <= k < curvature.size:
+    if not isinstance(k, numbers.Integral) or not 1 <= k < curvature.size:
         raise ValueError(
             f"Expected 1 to {curvature.size - 1} eigenvalues of {curvature.size} weights. Received: k={k!r}."
         )
@@ -135,7 +137,7 @@ def spectral_density(
     np.True_
     """
     for name, value, least in (("steps", steps, 1), ("probes", probes, 2)):
-        if not isinstance(value, int) or value < least:
+        if not isinstance(value, numbers.Integral) or value < least:
             raise ValueError(f"Expected {name} from {least} on. Received: {name}={value!r}.")
     if width is not None and not width > 0:
         raise ValueError(f"Expected a width above 0, or None. Received: width={width!r}.")
@@ -169,7 +171,13 @@ def _quadrature(curvature: Curvature, start: np.ndarray, steps: int) -> tuple[np
 def _smoothed(nodes: np.ndarray, weights: np.ndarray, width: float | None) -> Density:
     low, high = nodes.min(), nodes.max()
     width = width or (high - low) / 100 or 1e-3 * max(abs(high), 1e-3)
-    grid = np.linspace(low - 5 * width, high + 5 * width, POINTS)
+    points = math.ceil(4 * (high - low + 10 * width) / width)  # so that the sum over the grid is an integral
+    if points > MOST_POINTS:
+        raise ValueError(
+            f"Expected a width of at least {4 * (high - low) / MOST_POINTS:.2g}, a fraction of the spectrum's range. "
+            f"Received: width={width:g}."
+        )
+    grid = np.linspace(low - 5 * width, high + 5 * width, max(POINTS, points))
     bells = np.exp(-(((grid - nodes[..., None]) / width) ** 2) / 2) / (width * np.sqrt(2 * np.pi))
     rows = (weights[..., None] * bells).sum(axis=1)
     error = rows.std(axis=0, ddof=1) / np.sqrt(len(rows))

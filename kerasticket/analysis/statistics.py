@@ -1,5 +1,7 @@
 """Moving statistics of batch normalisation, computed anew for weights that no training has visited."""
 
+import math
+
 import keras
 import numpy as np
 
@@ -33,12 +35,17 @@ def reestimated(objective: Objective, params: Params) -> Params:
             "Expected a model without random layers, as statistics are re-estimated in training mode. "
             f"Received: '{model.name}' with {random}. Pass statistics='interpolate'."
         )
-    # From zero, one step of an average with momentum m is (1 - m) times the statistics of the batch.
-    start = params | {path: np.zeros_like(params[path]) for mean, variance, _ in layers for path in (mean, variance)}
-    counts, states = zip(*objective.training_states(start), strict=True)
+    # From zero, one step of an average with momentum m is (1 - m) times the statistics of the batch; a layer that is
+    # called k times makes k steps, and comes to rest at what they give from zero, divided by 1 - m^k.
+    zeros, ones = ({path: np.full_like(params[path], x) for each in layers for path in each[:2]} for x in (0, 1))
+    counts, states = zip(*objective.training_states(params | zeros), strict=True)
+    _, from_one = next(objective.training_states(params | ones))
     pooled = dict(params)
     for mean, variance, momentum in layers:
-        means, variances = (np.stack([state[path] for state in states]) / (1 - momentum) for path in (mean, variance))
+        remembered = float(np.mean(from_one[mean].astype(float) - states[0][mean]))  # m^k, but for rounding
+        calls = max(1, round(math.log(remembered) / math.log(momentum))) if momentum > 0 and 0 < remembered < 1 else 1
+        forgotten = 1 - momentum**calls
+        means, variances = (np.stack([state[path] for state in states]) / forgotten for path in (mean, variance))
         average = np.average(means, 0, counts)
         spread = np.average(variances + (means - average) ** 2, 0, counts)
         pooled[mean], pooled[variance] = average.astype(means.dtype), spread.astype(variances.dtype)

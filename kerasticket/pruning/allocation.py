@@ -8,13 +8,17 @@ from collections.abc import Iterable, Mapping
 import keras
 import numpy as np
 
-from kerasticket import masks
+from kerasticket import masking, masks
 from kerasticket.masks import Mask, Scores
 from kerasticket.names import choose, suggestion
 from kerasticket.pruning import scopes, structures
 from kerasticket.pruning.structures import Structure
 
 Target = float | Mapping[str, float]
+
+
+class AlreadyPassed(ValueError):
+    """The mask is sparser than the target; pruned weights do not come back."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,9 +71,9 @@ class Allocation:
         scopes share out one total.
 
         Args:
-            target: a number in [0, 1), or a dict of patterns (`fnmatch`, on the path of a kernel or its layer) to such
-                numbers. Then each kernel has the target of the first pattern that it matches, and those without one
-                stay as they are.
+            target: a number in [0, 1), or a dict of patterns (`fnmatch`, on the path of a kernel, of its layer or of
+                one around it) to such numbers. Then each kernel has the target of the first pattern that it matches,
+                and those without one stay as they are.
 
         Raises:
             ValueError: a target out of range or already passed, a pattern that matches nothing, or a dict under a scope
@@ -104,7 +108,35 @@ class Allocation:
 
         return structures.get(self.structure).prune(model, scores, mask, select)
 
+    def try_out(self, model: keras.Model, targets: Iterable[Target]) -> None:
+        """Raises ValueError if the mask of a model cannot reach these targets, one after the other, by any scores."""
+        rng, mask = np.random.default_rng(0), masking.get_mask(model)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for target in targets:
+                scores = {path: rng.random(array.shape) for path, array in mask.items()}
+                mask = self._lenient.to_sparsity(model, scores, mask, target)
+
+    def try_out_fraction(self, model: keras.Model, fraction: float) -> None:
+        """Raises ValueError if a fraction of the mask of a model cannot be removed, by any scores."""
+        rng, mask = np.random.default_rng(0), masking.get_mask(model)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            scores = {path: rng.random(array.shape) for path, array in mask.items()}
+            self._lenient.by_fraction(model, scores, mask, fraction)
+
+    @property
+    def _lenient(self) -> "Allocation":
+        """For scores that are none: they may empty a layer that real ones would not."""
+        return dataclasses.replace(self, empty_layers="warn") if self.empty_layers == "refuse" else self
+
     def _to_one_sparsity(self, model: keras.Model, scores: Scores, mask: Mask, target: float) -> Mask:
+        if self.scope == "unit":
+            check_target(target)
+            pruned = scopes.each_unit_to(scores, mask, target)
+            if masks.sparsity(mask) > target and masks.kept(pruned) == masks.kept(mask):
+                _check_not_passed(mask, target)
+            return self._without_empty_layers(scores, mask, pruned)
         units = structures.get(self.structure).units(model, mask)
         return self.by_fraction(model, scores, mask, _fraction(units, target)) if masks.kept(units) else mask
 
@@ -123,7 +155,7 @@ def _fraction(units: Mask, target: float) -> float:
     keep, remaining = masks.total(units) - masks.number_to_prune(masks.total(units), target), masks.kept(units)
     if keep > remaining:
         where = "the mask" if len(units) > 1 else f"'{next(iter(units))}'"
-        raise ValueError(
+        raise AlreadyPassed(
             f"Expected a target of at least the sparsity that {where} has, {masks.sparsity(units):.4f}: pruned "
             f"weights do not come back. Received: target={target}."
         )
@@ -140,11 +172,11 @@ def match(targets: Mapping[str, float], paths: Iterable[str]) -> dict[str, float
     {'conv_1/kernel': 0.5, 'conv_2/kernel': 0.9}
     """
     known = list(paths)
-    names = {path: (path, path.rpartition("/")[0]) for path in known}
+    names = {path: _names_of(path) for path in known}
     for pattern, target in targets.items():
         check_target(target)
         if not any(fnmatch.fnmatchcase(name, pattern) for both in names.values() for name in both):
-            layers = [layer for _, layer in names.values()]
+            layers = [name for each in names.values() for name in each[1:]]
             raise ValueError(
                 f"Expected patterns that match one of {known}. Received: {pattern!r}, which matches none."
                 f"{suggestion(pattern, [*layers, *known])}"
@@ -155,6 +187,18 @@ def match(targets: Mapping[str, float], paths: Iterable[str]) -> dict[str, float
             if path not in found and any(fnmatch.fnmatchcase(name, pattern) for name in names[path]):
                 found[path] = float(target)
     return found
+
+
+def _names_of(path: str) -> list[str]:
+    """The path, and those of its layer and all around that: an LSTM is around its cell."""
+    parts = path.split("/")
+    return ["/".join(parts[:end]) for end in range(len(parts), 0, -1)]
+
+
+def _check_not_passed(mask: Mask, target: float) -> None:
+    """Raises ValueError if every unit has lost more than the target takes, beyond rounding."""
+    if all(masks.sparsity({path: kept}) > target + kept.shape[-1] / kept.size for path, kept in mask.items()):
+        _fraction(mask, target)
 
 
 def check_target(target: float) -> None:

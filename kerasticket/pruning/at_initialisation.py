@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 import keras
 import numpy as np
 
-from kerasticket import masks
+from kerasticket import masking, masks
 from kerasticket.masks import Mask, Scores
 from kerasticket.names import choose
+from kerasticket.params import differing
 from kerasticket.pruning import criteria, structures
-from kerasticket.pruning.allocation import Allocation, Target, check_target
+from kerasticket.pruning.allocation import Allocation, Target, check_target, match
 from kerasticket.pruning.structures import Structure, Weights
 from kerasticket.tickets import Ticket
 
@@ -49,8 +50,12 @@ class PruneAtInitialisation(keras.callbacks.Callback):
         seed: of the criterion's and the control's random numbers.
         scope, structure, empty_layers: as of `allocation.Allocation`.
 
+    A training that goes on (another `fit` with this callback, `BackupAndRestore` before it in the list) is not pruned
+    again.
+
     Attributes:
-        dense, ticket: the network before and after, from the beginning of `fit` on.
+        dense, ticket: the network before and after, from the beginning of `fit` on; None where a restored training
+            goes on.
 
     Raises:
         ValueError: any argument out of range, at once; a model without masks, or whose mask is sparser already.
@@ -89,9 +94,28 @@ class PruneAtInitialisation(keras.callbacks.Callback):
         self.ticket: Ticket | None = None
 
     def on_train_begin(self, logs=None):
+        if self._is_pruned():
+            return
         self.dense = Ticket.dense(self.model)
         self.ticket = self.find(self.model)
         self.ticket.apply(self.model)
+
+    def _is_pruned(self) -> bool:
+        """Whether this training goes on with a network that was pruned when it began."""
+        mask = masking.get_mask(self.model)
+        if self.ticket is not None:
+            return not differing(mask, self.ticket.mask)
+        begun = getattr(self.model.optimizer, "iterations", None)
+        if begun is None or not int(keras.ops.convert_to_numpy(begun)) or not mask:
+            return False
+        structure = structures.get(self._allocation.structure)
+        units = structure.units(self.model, mask)
+        if isinstance(self.sparsity, Mapping):
+            shares = match(self.sparsity, units)
+        else:
+            shares, units = {"": self.sparsity}, {"": np.concatenate([kept.ravel() for kept in units.values()])}
+        # Scopes that round for each layer or unit miss the number by a few.
+        return all(abs(masks.sparsity({name: units[name]}) - share) <= 0.01 for name, share in shares.items())
 
     def find(self, model: keras.Model) -> Ticket:
         """The ticket, without a training; the model stays as it is."""
@@ -119,10 +143,15 @@ class PruneAtInitialisation(keras.callbacks.Callback):
         """The sparsity after a step: densities fall by the same factor from the mask that was there."""
         if step == self.rounds:
             return self.sparsity
-        if isinstance(self.sparsity, Mapping):
-            return {pattern: 1 - (1 - share) ** (step / self.rounds) for pattern, share in self.sparsity.items()}
-        density = 1 - masks.sparsity(structures.get(self._allocation.structure).units(model, start))
-        return 1 - density * min(1, (1 - self.sparsity) / density) ** (step / self.rounds)
+        units = structures.get(self._allocation.structure).units(model, start)
+        if not isinstance(self.sparsity, Mapping):
+            return self._after(step, self.sparsity, units)
+        shares = match(self.sparsity, units)
+        return {name: self._after(step, share, {name: units[name]}) for name, share in shares.items()}
+
+    def _after(self, step: int, share: float, units: Mask) -> float:
+        density = 1 - masks.sparsity(units)
+        return 1 - density * min(1, (1 - share) / density) ** (step / self.rounds) if density else share
 
 
 def _shuffled(found: Found, dense: Ticket, stage: dict, seed: int) -> Ticket:

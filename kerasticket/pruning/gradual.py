@@ -7,8 +7,10 @@ import keras
 import numpy as np
 
 from kerasticket import masking, masks
+from kerasticket.masks import Mask
+from kerasticket.params import differing
 from kerasticket.pruning import criteria
-from kerasticket.pruning.allocation import Allocation
+from kerasticket.pruning.allocation import Allocation, AlreadyPassed
 from kerasticket.pruning.schedules import Schedule
 from kerasticket.pruning.structures import Structure
 
@@ -28,6 +30,8 @@ class GradualPruning(keras.callbacks.Callback):
     Pruned weights and their optimizer slots are exactly zero from then on, and do not come back: masks are nested,
     whereas TF-MOT and the original let weights under the mask train on. Learning rate and all else go on as they are.
 
+    A training that goes on at a later epoch (`initial_epoch`, `BackupAndRestore`) goes on in the schedule.
+
     Updates every n steps work on JAX too: the state of the training is put back into the model before each, and
     taken from it after. That costs a copy of the weights, so give a `frequency` of many steps.
 
@@ -43,10 +47,13 @@ class GradualPruning(keras.callbacks.Callback):
 
     Raises:
         ValueError: any argument out of range, at once; a model without masks, an optimizer with moving averages of the
-            weights, or a training that is over before the schedule, before training.
+            weights, a training that is over before the schedule, no data for a criterion that needs them, or targets
+            that scope and structure cannot meet, before training.
 
     Warns:
-        UserWarning: training stopped before the schedule ended.
+        UserWarning: training stopped before the schedule ended, or a callback before this one in the list has put back
+            the masks of an earlier epoch, as EarlyStopping(restore_best_weights=True) does: give it a
+            `start_from_epoch` behind the schedule.
 
     >>> pruning = GradualPruning(Schedule(0.9, begin=2, end=20), scope="erk")
     >>> pruning.schedule.at(20)
@@ -85,10 +92,14 @@ class GradualPruning(keras.callbacks.Callback):
                 f"{self.schedule.last}. Received: one of {length} {self.schedule.unit}s. Train longer, or end the "
                 "schedule earlier."
             )
-        self.updates, self._last = [], -1
-        self._before, self._in_epoch = 0, 0
+        self._try_out()
+        self.updates, self._last, self._mask = [], -1, masking.get_mask(self.model)
+        self._before, self._in_epoch, self._epochs = 0, 0, 0
 
     def on_epoch_begin(self, epoch, logs=None):
+        if not self._epochs:
+            self._resume(epoch)
+        self._epochs += 1
         if self.schedule.unit == "epoch":
             self._advance(epoch)
 
@@ -100,9 +111,12 @@ class GradualPruning(keras.callbacks.Callback):
         self._in_epoch = batch + 1
 
     def on_epoch_end(self, epoch, logs=None):
-        self._before, self._in_epoch = self._before + self._in_epoch, 0
+        # With steps_per_execution, the number of the last batch may lie beyond the epoch's end.
+        steps = self.params.get("steps") or self._in_epoch
+        self._before, self._in_epoch = self._before + steps, 0
 
     def on_train_end(self, logs=None):
+        warn_of_other_mask(self.model, self._mask)
         if self.schedule.next_update(self._last) is not None:
             warnings.warn(
                 f"Training stopped before the schedule's end, {self.schedule.unit} {self.schedule.last}: the sparsity "
@@ -111,18 +125,56 @@ class GradualPruning(keras.callbacks.Callback):
                 stacklevel=2,
             )
 
+    def _resume(self, epoch: int) -> None:
+        """A training that goes on at a later epoch, as after BackupAndRestore, has had the updates before it."""
+        if self.schedule.unit == "step":
+            self._before = epoch * (self.params.get("steps") or 0)
+        start = epoch if self.schedule.unit == "epoch" else self._before
+        due = self.schedule.last_update(start)
+        self._resumed = start > 0
+        if start and due is not None:
+            self._last = due
+            self._prune(due, start)
+
     def _advance(self, time: int) -> None:
         due = self.schedule.next_update(self._last)
         if due is not None and due <= time:
-            self._prune(time)
+            self._prune(time, time)
             self._last = time
 
-    def _prune(self, time: int) -> None:
+    def _try_out(self) -> None:
+        """Raises ValueError before any training if pruning would, for want of data or for a target that cannot be."""
+        criteria.check_data(self._scores, self.data)
+        begun = masking.sparsity(self.model) > 0  # as in a training that goes on, whose first targets are behind it
+        self._allocation.try_out(self.model, [self.schedule.target] if begun else self.schedule.targets())
+
+    def _prune(self, time: int, now: int) -> None:
+        """Prunes to the target of a time; `now` is when, for the record."""
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()  # within an epoch, the weights of a JAX model live outside of it
         mask = masking.get_mask(self.model)
         rng = np.random.default_rng([self.seed, time])
         scores = self._scores(self.model, masking.get_params(self.model), mask, self.data, rng)
-        pruned = self._allocation.to_sparsity(self.model, scores, mask, self.schedule.at(time))
+        try:
+            pruned = self._allocation.to_sparsity(self.model, scores, mask, self.schedule.at(time))
+        except AlreadyPassed:
+            if self._resumed and time < self.schedule.last:
+                return  # the training was stopped within an epoch, and its mask is ahead of this update
+            raise
+        if time < now and not differing(pruned, mask):
+            return  # as it was when that training was stopped
         masking.set_mask(self.model, pruned)
-        self.updates.append(Update(time, masks.sparsity(pruned), masks.kept(pruned)))
+        self._mask = pruned
+        self.updates.append(Update(now, masks.sparsity(pruned), masks.kept(pruned)))
+
+
+def warn_of_other_mask(model: keras.Model, mask: Mask) -> None:
+    """Warns if the model does not hold the mask that it was given last."""
+    if differing(masking.get_mask(model), mask):
+        warnings.warn(
+            f"The model no longer has the mask that pruning gave it: its sparsity is {masking.sparsity(model):.4f}, "
+            f"not {masks.sparsity(mask):.4f}. A callback has put back the weights of an earlier epoch, masks too, as "
+            "EarlyStopping(restore_best_weights=True) does: let it begin after the last pruning (start_from_epoch).",
+            UserWarning,
+            stacklevel=3,
+        )

@@ -15,6 +15,7 @@ from kerasticket.masks import Mask
 from kerasticket.params import Params
 from kerasticket.pruning import criteria
 from kerasticket.pruning.allocation import Allocation
+from kerasticket.pruning.gradual import warn_of_other_mask
 from kerasticket.pruning.rewinding import REWINDS, Restart
 from kerasticket.pruning.structures import Structure
 from kerasticket.records import Round
@@ -134,6 +135,8 @@ class IterativeMagnitudePruning(keras.callbacks.Callback):
             )
         if getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer).use_ema:
             raise ValueError("Expected an optimizer without use_ema, which replaces the weights after the last rewind.")
+        criteria.check_data(self._scores, self.data)
+        self._allocation.try_out_fraction(self.model, self.fraction)
         optimizer_state.build(self.model)
         self._rate = optimizer_state.get_learning_rate(self.model)
         ticket = self.start or Ticket.dense(self.model)
@@ -161,6 +164,7 @@ class IterativeMagnitudePruning(keras.callbacks.Callback):
             self._end_round(round, logs or {})
 
     def on_train_end(self, logs=None):
+        warn_of_other_mask(self.model, self._mask)
         done = len(self.rounds_done) == self.rounds or self._is_sparse_enough(self.tickets[-1])
         if not done or self.position(self._epochs_seen - 1)[1] + 1 != self.epochs_per_round:
             warnings.warn(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -95,6 +96,9 @@ class Schedule:
             choose(self.shape, SHAPES, "shape")
         if self.end is None and SHAPES.get(self.shape) is one_shot:  # type: ignore[call-overload]
             object.__setattr__(self, "end", self.begin)
+        for name in ("begin", "end", "frequency"):  # NumPy's whole numbers too
+            if isinstance(getattr(self, name), numbers.Integral):
+                object.__setattr__(self, name, int(getattr(self, name)))
         whole = all(isinstance(n, int) for n in (self.begin, self.end, self.frequency))
         if not (whole and 0 <= self.begin <= self.last and self.frequency >= 1):
             raise ValueError(
@@ -117,6 +121,22 @@ class Schedule:
         if isinstance(self.target, Mapping):
             return {pattern: self._between(x, target) for pattern, target in self.target.items()}
         return self._between(x, self.target)
+
+    def targets(self) -> list[Target]:
+        """Those of the first update and of the last."""
+        return [self.at(self.begin), self.target] if self.begin < self.last else [self.target]
+
+    def last_update(self, until: int) -> int | None:
+        """The last update before a time; None if there is none.
+
+        >>> Schedule(0.5, begin=1, end=6, frequency=2).last_update(5)
+        3
+        """
+        if until > self.last:
+            return self.last
+        if until <= self.begin:
+            return None
+        return self.begin + (until - 1 - self.begin) // self.frequency * self.frequency
 
     def next_update(self, after: int) -> int | None:
         """The first update later than `after`; None when all are done.

@@ -38,6 +38,20 @@ def in_each_unit(scores: Scores, mask: Mask, fraction: float) -> Mask:
     return pruned
 
 
+def each_unit_to(scores: Scores, mask: Mask, target: float) -> Mask:
+    """Removes weights of each output unit until a share `target` of all that it has is gone; rounded per unit.
+
+    Units that have lost more already stay as they are, so that masks of rising targets are nested.
+    """
+    masks.check_scores(scores, mask)
+    pruned: Mask = {}
+    for path, kept in mask.items():
+        units = np.broadcast_to(np.arange(kept.shape[-1]), kept.shape)
+        left = kept.size // kept.shape[-1] - masks.number_to_prune(kept.size // kept.shape[-1], target)
+        pruned[path] = kept & (rank_in_groups(scores[path], kept, units) < left)
+    return pruned
+
+
 def uniform(scores: Scores, mask: Mask, fraction: float) -> Mask:
     """Leaves every layer with the same density, counted over all of its weights, whatever it has now."""
     density = _left(mask, fraction) / masks.total(mask)

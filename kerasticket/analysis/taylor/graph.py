@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import keras
 
+from kerasticket import autodiff
 from kerasticket.analysis.taylor.jets import Jet, Rule, merged
 from kerasticket.analysis.taylor.rules import rules_of
 
@@ -46,7 +47,7 @@ def steps_of(model: keras.Model) -> tuple[list[Step], int]:
     Nested models are opened. A subclassed model is one step without a rule.
     """
     if not isinstance(model, keras.Sequential | keras.Function):
-        return [_without_rule(model, lambda x: model(x, training=False), (0,), (1,))], 1
+        return [_without_rule(model, lambda x: model(x, **autodiff.mode(model, False)), (0,), (1,))], 1
     steps: list[Step] = []
     (output,) = _open(model, [0], steps, itertools.count(1))
     return steps, output

@@ -44,7 +44,10 @@ class AlongLines:
         self._start: dict[int, Callable] = {}
         self._loss = autodiff.jit(functools.partial(_second_of_loss, loss))
         outputs = self.points(inputs)[self.output]
-        self._right = _agree(outputs, model(inputs, training=False)) and _is_per_example(loss, targets, outputs)
+        expected = model(inputs, **autodiff.mode(model, False))
+        # On TensorFlow, Keras' cross-entropies look at the logits behind a softmax, which the steps do not hand on.
+        self._right = _agree(outputs, expected) and not hasattr(expected, "_keras_logits")
+        self._right = self._right and autodiff.keras_mask(expected) is None and _is_per_example(loss, targets, outputs)
 
     def covers(self, variable: keras.Variable) -> bool:
         """Whether this weight is one of those; also no if two layers share it, or if a trial failed."""
@@ -149,9 +152,8 @@ def _agree(actual, expected) -> bool:
 
 def _is_per_example(loss: Callable, targets, outputs) -> bool:
     """Whether the loss of an example is its own, whatever others are in the batch: with the batch twice in it."""
-    each = loss.call if isinstance(loss, keras.losses.Loss) else loss
     targets = ops.convert_to_tensor(targets)
-    once, twice = (each(*(_repeated(x, count) for x in (targets, outputs))) for count in (1, 2))
+    once, twice = (autodiff.losses_of(loss, *(_repeated(x, n) for x in (targets, outputs))) for n in (1, 2))
     return once.shape[:1] == targets.shape[:1] and _agree(twice, _repeated(once, 2))
 
 

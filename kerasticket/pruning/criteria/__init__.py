@@ -15,6 +15,7 @@ from kerasticket.names import choose
 from kerasticket.pruning.criteria.activations import wanda
 from kerasticket.pruning.criteria.flow import synflow
 from kerasticket.pruning.criteria.gradients import grasp, movement, saliency, snip
+from kerasticket.pruning.criteria.network import check_examples
 from kerasticket.pruning.criteria.weights import lamp, magnitude, magnitude_at_init, random
 
 Criterion = Callable[..., Scores]
@@ -32,7 +33,16 @@ CRITERIA: dict[str, Criterion] = {
     "wanda": wanda,
 }
 
-__all__ = ["CRITERIA", "Criterion", "get", *CRITERIA]
+WITH_DATA = ("snip", "grasp", "saliency", "movement", "wanda")
+
+__all__ = ["CRITERIA", "WITH_DATA", "Criterion", "check_data", "get", *CRITERIA]
+
+
+def check_data(criterion: Criterion, data) -> None:
+    """Raises ValueError if one of ours that needs examples has none; functions of users see to it themselves."""
+    for name in WITH_DATA:
+        if criterion is CRITERIA[name]:
+            check_examples(name, data)
 
 
 def get(criterion: str | Criterion) -> Criterion:

@@ -10,7 +10,15 @@ from keras import ops
 from kerasticket import autodiff
 from kerasticket.masks import Mask, Scores
 from kerasticket.params import Params
-from kerasticket.pruning.criteria.network import batches, doubles, identity, kernels_of, network, overridden
+from kerasticket.pruning.criteria.network import (
+    batches,
+    doubles,
+    float32_at_least,
+    identity,
+    kernels_of,
+    network,
+    overridden,
+)
 from kerasticket.variables import masked_weights
 
 LINEAR = (
@@ -35,7 +43,8 @@ def wanda(model, params: Params, mask: Mask, data, rng: np.random.Generator) -> 
     squares = [np.zeros(kept.shape) for kept in mask.values()]
     kernels = kernels_of(params, mask)
     for inputs, _ in batches("wanda", data):
-        found = doubles(autodiff.gradient(_squared_inputs(model, params, mask))(kernels, inputs))
+        with float32_at_least(model):
+            found = doubles(autodiff.gradient(_squared_inputs(model, params, mask))(kernels, inputs))
         squares = [total + part for total, part in zip(squares, found, strict=True)]
     return {path: np.abs(w) * np.sqrt(s) for path, w, s in zip(mask, kernels, squares, strict=True)}
 

@@ -11,9 +11,16 @@ from keras import layers, ops
 from kerasticket import autodiff
 from kerasticket.layers import InstanceNormalization
 from kerasticket.masks import Mask, Scores
-from kerasticket.params import Params
+from kerasticket.params import Params, is_float
 from kerasticket.precision import double_precision
-from kerasticket.pruning.criteria.network import doubles, identity, kernels_of, network, overridden
+from kerasticket.pruning.criteria.network import (
+    computing_in,
+    doubles,
+    identity,
+    kernels_of,
+    network,
+    overridden,
+)
 
 SHIFTS = ("bias", "beta", "moving_mean")
 IDENTITIES: tuple[type, ...] = (layers.ReLU, layers.LeakyReLU, layers.PReLU, layers.ELU, layers.Softmax)
@@ -39,9 +46,9 @@ def synflow(model, params: Params, mask: Mask, data, rng: np.random.Generator) -
             attention or products of activations.
     """
     absolute = {p: np.zeros_like(a) if p.endswith(SHIFTS) else np.abs(a) for p, a in params.items()}
-    absolute |= {path: array for path, array in params.items() if not np.issubdtype(array.dtype, np.floating)}
+    absolute |= {path: array for path, array in params.items() if not is_float(array)}
     kernels, ones = kernels_of(absolute, mask), np.ones(_input_shape(model))
-    with _linear(model), double_precision():
+    with _linear(model), computing_in(model, "float64"), double_precision():
         outputs = network(model, absolute, mask)
 
         def flow(weights, inputs):
@@ -74,33 +81,15 @@ def _checked(model: keras.Model, once: float, twice: float) -> float:
     return once
 
 
-class _Double(keras.DTypePolicy):
-    """Computes in float64 with variables of another type, which Keras then casts."""
-
-    @property
-    def compute_dtype(self):
-        return "float64"
-
-
 @contextlib.contextmanager
 def _linear(model: keras.Model) -> Iterator[None]:
-    """The layers of the model compute in float64 without activations, and norms of their input only scale."""
+    """The layers of the model have no activations, and norms of their input only scale."""
     members = [layer for layer in model._flatten_layers() if isinstance(layer, keras.Layer)]
     changes: list[tuple] = [(layer, "activation", identity) for layer in members if hasattr(layer, "activation")]
     changes += [(layer, "call", identity) for layer in members if isinstance(layer, IDENTITIES)]
     changes += [(layer, "call", _scale(layer)) for layer in members if isinstance(layer, SCALES)]
-    # A nested model would cast what enters it to the dtype that it was made for.
-    nested = [layer for layer in members if hasattr(layer, "_convert_inputs_to_tensors")]
-    changes += [(layer, "_convert_inputs_to_tensors", lambda inputs: inputs) for layer in nested]
-    policies = [(layer, layer.dtype_policy) for layer in members]
-    try:
-        for layer, _ in policies:
-            layer.dtype_policy = _Double("float32")
-        with overridden(changes):
-            yield
-    finally:
-        for layer, policy in policies:
-            layer.dtype_policy = policy
+    with overridden(changes):
+        yield
 
 
 def _scale(layer: keras.Layer) -> Callable:

@@ -9,13 +9,17 @@ import numpy as np
 from kerasticket import autodiff
 from kerasticket.masks import Mask, Scores
 from kerasticket.params import Params
-from kerasticket.pruning.criteria.network import batches, doubles, kernels_of, loss_of_kernels
+from kerasticket.pruning.criteria.network import batches, doubles, float32_at_least, kernels_of, loss_of_kernels
 from kerasticket.training import compiled_loss
 
 # On TensorFlow, Keras takes their variance around a stopped mean, and second derivatives come out wrong.
 WRONG_SECOND_DERIVATIVES = {
     "tensorflow": (keras.layers.LayerNormalization, keras.layers.GroupNormalization),
 }
+
+# Beside those that have a `from_logits`, which is False.
+OF_PROBABILITIES = (keras.losses.KLDivergence, keras.losses.Poisson)
+OF_PROBABILITIES_TOO = (keras.losses.kl_divergence, keras.losses.poisson)
 
 
 def snip(model, params: Params, mask: Mask, data, rng: np.random.Generator) -> Scores:
@@ -78,34 +82,36 @@ def grasp(model, params: Params, mask: Mask, data, rng: np.random.Generator, *, 
         )
     loss = loss_of_kernels(model, params, mask, temperature)
     examples = list(batches("grasp", data))
-    slope = _mean(autodiff.gradient(loss), examples, params, mask)
+    slope = _mean(autodiff.gradient(loss), model, examples, params, mask)
     product = autodiff.hvp(loss)
     # The score is quadratic in the slope, which the temperature makes small: float32 could underflow.
     length = max(float(np.abs(array).max(initial=0)) for array in slope) or 1.0
     vector = [(array / length).astype(params[path].dtype) for array, path in zip(slope, mask, strict=True)]
-    curved = _mean(lambda kernels, x, y: product(kernels, vector, x, y), examples, params, mask)
+    curved = _mean(lambda kernels, x, y: product(kernels, vector, x, y), model, examples, params, mask)
     weights = kernels_of(params, mask)
     return {path: w * h * length for path, w, h in zip(mask, weights, curved, strict=True)}
 
 
 def _weight_times_gradient(criterion: str, model, params: Params, mask: Mask, data):
-    slope = _mean(autodiff.gradient(loss_of_kernels(model, params, mask)), list(batches(criterion, data)), params, mask)
+    loss = loss_of_kernels(model, params, mask)
+    slope = _mean(autodiff.gradient(loss), model, list(batches(criterion, data)), params, mask)
     for path, kernel, gradient in zip(mask, kernels_of(params, mask), slope, strict=True):
         yield path, kernel * gradient
 
 
-def _mean(function: autodiff.Function, examples: list[tuple[Any, Any]], params: Params, mask: Mask) -> list[np.ndarray]:
+def _mean(function: autodiff.Function, model, examples: list[tuple[Any, Any]], params: Params, mask: Mask) -> list:
     """The mean over all examples of a function of (kernels, inputs, targets) that is a mean over each batch."""
-    kernels, sizes = kernels_of(params, mask), [len(inputs) for inputs, _ in examples]
-    parts = [doubles(function(kernels, inputs, targets)) for inputs, targets in examples]
+    kernels, sizes = kernels_of(params, mask), [len(targets) for _, targets in examples]
+    with float32_at_least(model):
+        parts = [doubles(function(kernels, inputs, targets)) for inputs, targets in examples]
     weighted = [[part * (size / sum(sizes)) for part in batch] for batch, size in zip(parts, sizes, strict=True)]
     return [np.sum(column, axis=0) for column in zip(*weighted, strict=True)]
 
 
 def _takes_probabilities(loss: Any) -> bool:
     if isinstance(loss, keras.losses.Loss):
-        return not getattr(loss, "from_logits", True)
-    return "from_logits" in inspect.signature(loss).parameters
+        return isinstance(loss, OF_PROBABILITIES) or not getattr(loss, "from_logits", True)
+    return loss in OF_PROBABILITIES_TOO or "from_logits" in inspect.signature(loss).parameters
 
 
 def _check_second_derivatives(model: keras.Model) -> None:

@@ -16,6 +16,7 @@ from kerasticket.training import compiled_loss
 from kerasticket.variables import masked_weights, named_variables
 
 BATCH_SIZE = 256
+LOW_PRECISION = ("float16", "bfloat16")
 
 
 def network(model: keras.Model, params: Params, mask: Mask) -> Callable[[list, Any], Any]:
@@ -29,7 +30,7 @@ def network(model: keras.Model, params: Params, mask: Mask) -> Callable[[list, A
     def outputs(kernels, inputs):
         of = dict(zip(mask, kernels, strict=True))
         trainable, fixed = ([of[s] if isinstance(s, str) else s for s in group] for group in sources)
-        return model.stateless_call(trainable, fixed, inputs, training=False)[0]
+        return model.stateless_call(trainable, fixed, inputs, **autodiff.mode(model, False))[0]
 
     return outputs
 
@@ -65,7 +66,8 @@ def loss_of_kernels(model: keras.Model, params: Params, mask: Mask, temperature:
     outputs, loss = network(model, params, mask), compiled_loss(model)
 
     def value(kernels, inputs, targets):
-        return autodiff.mean_of_loss(loss, targets, outputs(kernels, inputs) / temperature)
+        found = outputs(kernels, inputs)
+        return autodiff.mean_of_loss(loss, targets, found / temperature, autodiff.keras_mask(found))
 
     return value
 
@@ -75,41 +77,97 @@ def batches(criterion: str, data: Any) -> Iterator[tuple[Any, Any]]:
 
     Args:
         criterion: who asks, for the message.
-        data: a pair of arrays, an image set, or an iterable of pairs such as a finite tf.data pipeline.
+        data: a pair of arrays, an image set, or an iterable of pairs such as a finite tf.data pipeline. Where the
+            model has several inputs, they are a tuple or a dict of arrays.
 
     Raises:
         ValueError: no data, or something else.
     """
-    if data is None:
-        raise ValueError(
-            f"Criterion '{criterion}' needs examples. Received: data=None. Pass data=(inputs, targets), "
-            "e.g. ten images of each class with the targets that the loss expects."
-        )
+    check_examples(criterion, data)
     if isinstance(data, Data):
         data = pipeline(data, batch_size=BATCH_SIZE, shuffle=False)
-    elif isinstance(data, (tuple, list)) and len(data) == 2 and len(data[0]) == len(data[1]):
-        data = _cut(np.asarray(data[0]), np.asarray(data[1]))
+    elif isinstance(data, (tuple, list)) and len(data) == 2 and len(lengths(data)) == 1:
+        data = _cut(keras.tree.map_structure(np.asarray, data[0]), np.asarray(data[1]))
     elif isinstance(data, (tuple, list, dict, np.ndarray, str)) or not isinstance(data, Iterable):
         raise ValueError(
             f"Criterion '{criterion}' needs data=(inputs, targets), arrays of equal length, an image set or a "
             f"tf.data pipeline. Received: data of type {type(data).__name__}."
         )
     found = False
-    for inputs, targets in data:
+    for batch in data:
+        if not (isinstance(batch, (tuple, list)) and len(batch) == 2):
+            number = len(batch) if isinstance(batch, (tuple, list)) else 1
+            raise ValueError(
+                f"Criterion '{criterion}' needs pairs (inputs, targets). Received: batches of {number}. Sample weights "
+                "are not used: map them away; where a criterion does not look at targets, give any."
+            )
         found = True
-        yield ops.convert_to_tensor(np.asarray(inputs)), ops.convert_to_tensor(np.asarray(targets))
+        inputs = keras.tree.map_structure(lambda part: ops.convert_to_tensor(np.asarray(part)), batch[0])
+        yield inputs, ops.convert_to_tensor(np.asarray(batch[1]))
     if not found:
         raise ValueError(f"Criterion '{criterion}' needs at least one example. Received: data without any.")
 
 
-def _cut(inputs: np.ndarray, targets: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    for start in range(0, len(inputs), BATCH_SIZE):
-        yield inputs[start : start + BATCH_SIZE], targets[start : start + BATCH_SIZE]
+def check_examples(criterion: str, data: Any) -> None:
+    """Raises ValueError if there are no data."""
+    if data is None:
+        raise ValueError(
+            f"Criterion '{criterion}' needs examples. Received: data=None. Pass data=(inputs, targets), "
+            "e.g. ten images of each class with the targets that the loss expects."
+        )
+
+
+def lengths(arrays: Any) -> set[int]:
+    """The numbers of examples of arrays or tensors in any structure of tuples, lists and dicts."""
+    return {np.shape(array)[0] for array in keras.tree.flatten(arrays)}
+
+
+def _cut(inputs: Any, targets: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:
+    for start in range(0, len(targets), BATCH_SIZE):
+        part = slice(start, start + BATCH_SIZE)
+        yield keras.tree.map_structure(lambda array, part=part: array[part], inputs), targets[part]
 
 
 def doubles(tensors: Iterable) -> list[np.ndarray]:
     """Tensors as float64 arrays, so that products of small numbers do not vanish."""
     return [np.asarray(ops.convert_to_numpy(tensor), np.float64) for tensor in tensors]
+
+
+class _Computing(keras.DTypePolicy):
+    """Computes in another type than that of the variables, which Keras then casts."""
+
+    def __init__(self, compute: str):
+        super().__init__("float32")
+        self._compute = compute
+
+    @property
+    def compute_dtype(self):
+        return self._compute
+
+
+@contextlib.contextmanager
+def computing_in(model: keras.Model, dtype: str) -> Iterator[None]:
+    """All layers of the model compute in this type while this is open, whatever their policies say."""
+    members = [layer for layer in model._flatten_layers() if isinstance(layer, keras.Layer)]
+    # A nested model would cast what enters it to the dtype that it was made for.
+    nested = [layer for layer in members if hasattr(layer, "_convert_inputs_to_tensors")]
+    policies = [(layer, layer.dtype_policy) for layer in members]
+    try:
+        for layer, _ in policies:
+            layer.dtype_policy = _Computing(dtype)
+        with overridden((layer, "_convert_inputs_to_tensors", identity) for layer in nested):
+            yield
+    finally:
+        for layer, policy in policies:
+            layer.dtype_policy = policy
+
+
+@contextlib.contextmanager
+def float32_at_least(model: keras.Model) -> Iterator[None]:
+    """Layers of low precision compute in float32 while this is open: products of gradients leave float16's range."""
+    low = any(getattr(layer, "compute_dtype", None) in LOW_PRECISION for layer in model._flatten_layers())
+    with computing_in(model, "float32") if low else contextlib.nullcontext():
+        yield
 
 
 def identity(inputs, *args, **kwargs):
