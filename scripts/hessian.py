@@ -55,10 +55,11 @@ def main(config: Config) -> None:
     run = TrainedRun.open(config.run)
     networks = list(planned(config, run))
     out = Path(config.out or Path(config.run) / "hessian")
-    run.claim(out)
     missing = [network for network in networks if not file_of(config, out, *network).exists()]
+    images = chosen_images(config, run) if missing else None
+    run.claim(out)
     if missing:
-        images, model = chosen_images(config, run), run.model(missing[0][0])
+        model = run.model(missing[0][0])
         with Progress(total=len(missing)) as bar:
             for subnetwork, order in missing:
                 measure(config, run, model, images, subnetwork, order).save(file_of(config, out, subnetwork, order))

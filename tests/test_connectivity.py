@@ -130,6 +130,48 @@ def test_reestimated_statistics_are_those_of_the_data():
     np.testing.assert_allclose(found["second/moving_variance"], features.var((0, 1, 2)), rtol=1e-4)
 
 
+def test_a_norm_that_is_called_twice_comes_to_the_rest_that_training_comes_to():
+    norm, inputs = layers.BatchNormalization(momentum=0.8, name="shared"), keras.Input((3,))
+    x = norm(layers.Dense(3, name="a")(norm(inputs)))
+    model = compiled(keras.Model(inputs, layers.Dense(2, name="out")(x)))
+    data = 4 + 3 * np.random.default_rng(0).normal(size=(16, 3)).astype("float32"), np.zeros(16, int)
+    found = reestimated(Objective(model, data), kt.get_params(model))
+    for _ in range(100):
+        model(data[0], training=True)
+    rest = kt.get_params(model)
+    for name in ("shared/moving_mean", "shared/moving_variance"):
+        np.testing.assert_allclose(found[name], rest[name], rtol=1e-4)
+
+
+def test_a_number_of_alphas_gives_so_many_points_and_the_middle():
+    assert [len(grid(count)) for count in (3, 99, np.int64(11), 30)] == [3, 99, 11, 31]
+
+
+def test_labels_are_labels_whatever_their_type_and_the_size_of_the_batch():
+    model = nets.mlp()
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    x, _ = nets.batch(model, 20)
+    outputs = model.predict(x, verbose=0)
+    labels = np.where(np.arange(20) % 4, outputs.argmax(1), (outputs.argmax(1) + 1) % outputs.shape[1])
+    for batch_size in (20, outputs.shape[1], 7):
+        for targets in (labels, labels.astype("float32"), labels[:, None]):
+            assert Objective(model, (x, targets), batch_size=batch_size)(kt.get_params(model)).accuracy == 0.75
+
+
+def test_data_that_cannot_be_read_are_refused():
+    model = compiled(nets.mlp())
+    x, y = nets.batch(model)
+    for data, message in (
+        (iter([(x, y)]), "read twice"),
+        (({"a": x}, y), "one input"),
+        (((x, x), y), "one input"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Objective(model, data)
+    with pytest.raises(ValueError, match="batch_size from 1"):
+        Objective(model, (x, y), batch_size=0)
+
+
 def test_a_path_says_what_it_did_with_statistics():
     model = compiled(norm_net())
     a, data = kt.get_params(model), nets.batch(model)

@@ -32,6 +32,25 @@ def small_mlp() -> keras.Model:
     return keras.Sequential([*stack, layers.Dense(3, name="logits")], name="small_mlp")
 
 
+def test_narrow_bells_still_sum_to_one(case):
+    model, data, _, dense = case
+    width = float(np.ptp(np.linalg.eigvalsh(dense))) / 2000
+    density = spectral_density(model, data, width=width, probes=2)
+    assert np.trapezoid(density.density, density.grid) == pytest.approx(1, abs=1e-3)
+    with pytest.raises(ValueError, match="width of at least"):
+        spectral_density(model, data, width=width / 100, probes=2)
+
+
+def test_the_trace_of_chosen_weights_is_that_of_their_block(case):
+    model, data, curvature, dense = case
+    path = next(iter(curvature.surviving))
+    chosen = {path: curvature.surviving[path]}
+    exact = kt.analysis.hessian_trace(model, data, method="exact", coordinates=chosen)
+    inside = curvature.join({name: kept & (name == path) for name, kept in curvature.surviving.items()})
+    assert exact.value == pytest.approx(np.diag(dense)[inside].sum(), rel=1e-6)
+    assert exact.standard_error == 0
+
+
 def test_outermost_eigenvalues(case):
     """Values, vectors and residuals from each end, against numpy's eigenvalues of the dense matrix."""
     model, data, curvature, dense = case

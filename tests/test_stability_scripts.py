@@ -1,6 +1,7 @@
 """instability.py on a small run of digits: what it writes, what it skips, what it refuses."""
 
 import csv
+import shutil
 import sys
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from presets import Config
 
 import kerasticket as kt
 from kerasticket import figures
+from kerasticket.runs import read_json, write_json
 
 pytestmark = pytest.mark.same_on_every_backend
 
@@ -124,6 +126,18 @@ def test_hessian_settings_are_refused_before_any_work(run_folder, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("script", [instability, hessian])
+def test_results_of_another_run_are_not_taken_for_those_of_this(script, run_folder, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(run_folder, other)
+    stored = read_json(other / "config.json")
+    write_json(other / "config.json", stored | {"learning_rate": 0.5})
+    options = {"alphas": 2} if script is instability else {"coordinates": 2, "images": 4}
+    script.main(script.Config(str(run_folder), out=str(tmp_path / "out"), **options))
+    with pytest.raises(ValueError, match="another learning_rate"):
+        script.main(script.Config(str(other), out=str(tmp_path / "out"), **options))
+
+
 def point(alpha: float, loss: float, seed: int = 0, **others) -> dict:
     base = {"kind": "imp", "round": 4, "init_seed": seed, "sparsity": 0.59, "first_order": 1, "second_order": 2}
     base |= {"split": "train", "statistics": "none", "mask_overlap": 1.0}
@@ -165,14 +179,21 @@ def test_ratios_of_synthetic_over_imp_tickets(tmp_path, capsys):
         "imp,9,0.5,9000",
     ]
     (run / "results.csv").write_text("\n".join(results))
-    barriers = ["kind,round,split,sparsity,midpoint_barrier", "imp,4,train,0.59,0.5", "synthetic,4,train,0.59,0.1"]
-    (run / "instability" / "barriers.csv").write_text("\n".join([*barriers, "imp,4,test,0.59,9"]))
+    heads = ["kind,round,split,sparsity,statistics,midpoint_barrier"]
+    barriers = ["imp,4,train,0.59,interpolate,0.5", "synthetic,4,train,0.59,interpolate,0.1"]
+    (run / "instability" / "barriers.csv").write_text("\n".join([*heads, *barriers, "imp,4,test,0.59,interpolate,9"]))
     stability_ratios.main(stability_ratios.Config((str(run),), out=str(tmp_path / "out")))
     (row,) = rows_of(tmp_path / "out" / "ratios.csv")
     assert float(row["accuracy_ratio"]) == pytest.approx(0.9)
     assert float(row["barrier_ratio"]) == pytest.approx(0.2)
     assert float(row["compression"]) == pytest.approx((4000 / 10) / (400 / 100))
     assert (tmp_path / "out" / "figure.png").exists()
+    anew = [row.replace("interpolate", "reestimate").replace("0.1", "0.4") for row in barriers]
+    (run / "instability" / "barriers.csv").write_text("\n".join([*heads, *barriers, *anew]))
+    with pytest.raises(ValueError, match="--statistics among"):
+        stability_ratios.main(stability_ratios.Config((str(run),)))
+    (row,) = stability_ratios.ratios(run, (), "reestimate")
+    assert row["barrier_ratio"] == pytest.approx(0.8)
     (run / "results.csv").unlink()
     with pytest.raises(ValueError, match="without results.csv"):
         stability_ratios.main(stability_ratios.Config((str(run),)))
