@@ -27,7 +27,8 @@ def hessian_diagonal(
 
     "exact": by second-order Taylor mode, forward from the weight's layer on, where that and all layers behind it have
     rules (`kerasticket.analysis.taylor.rules.RULES`) and no other layer shares the weight; by one compiled
-    Hessian-vector product each elsewhere, and on TensorFlow in networks that end in a softmax or sigmoid. Memory does not grow with the number of coordinates.
+    Hessian-vector product each elsewhere, and on TensorFlow in networks that end in a softmax or sigmoid. Memory does
+    not grow with the number of coordinates.
 
     "hutchinson": the mean of z * (H z) over random signs z (Bekas, Kokiopoulou & Saad 2007), each entry with its
     standard error. Unbiased for the entries and their mean; noise inflates min, max and mean |h|.

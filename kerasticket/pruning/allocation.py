@@ -11,6 +11,7 @@ import numpy as np
 from kerasticket import masking, masks
 from kerasticket.masks import Mask, Scores
 from kerasticket.names import choose, suggestion
+from kerasticket.params import differing
 from kerasticket.pruning import scopes, structures
 from kerasticket.pruning.structures import Structure
 
@@ -124,6 +125,18 @@ class Allocation:
             warnings.simplefilter("ignore")
             scores = {path: rng.random(array.shape) for path, array in mask.items()}
             self._lenient.by_fraction(model, scores, mask, fraction)
+
+    def is_at(self, model: keras.Model, target: Target) -> bool:
+        """Whether a model is as sparse as this, or sparser, already."""
+        mask = masking.get_mask(model)
+        scores = {path: np.ones(array.shape) for path, array in mask.items()}
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                pruned = self._lenient.to_sparsity(model, scores, mask, target)
+        except AlreadyPassed:
+            return True
+        return not differing(pruned, mask)
 
     @property
     def _lenient(self) -> "Allocation":

@@ -108,14 +108,7 @@ class PruneAtInitialisation(keras.callbacks.Callback):
         begun = getattr(self.model.optimizer, "iterations", None)
         if begun is None or not int(keras.ops.convert_to_numpy(begun)) or not mask:
             return False
-        structure = structures.get(self._allocation.structure)
-        units = structure.units(self.model, mask)
-        if isinstance(self.sparsity, Mapping):
-            shares = match(self.sparsity, units)
-        else:
-            shares, units = {"": self.sparsity}, {"": np.concatenate([kept.ravel() for kept in units.values()])}
-        # Scopes that round for each layer or unit miss the number by a few.
-        return all(abs(masks.sparsity({name: units[name]}) - share) <= 0.01 for name, share in shares.items())
+        return self._allocation.is_at(self.model, self.sparsity)
 
     def find(self, model: keras.Model) -> Ticket:
         """The ticket, without a training; the model stays as it is."""

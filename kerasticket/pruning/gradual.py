@@ -10,7 +10,7 @@ from kerasticket import masking, masks
 from kerasticket.masks import Mask
 from kerasticket.params import differing
 from kerasticket.pruning import criteria
-from kerasticket.pruning.allocation import Allocation, AlreadyPassed
+from kerasticket.pruning.allocation import Allocation, Target
 from kerasticket.pruning.schedules import Schedule
 from kerasticket.pruning.structures import Structure
 
@@ -127,14 +127,19 @@ class GradualPruning(keras.callbacks.Callback):
 
     def _resume(self, epoch: int) -> None:
         """A training that goes on at a later epoch, as after BackupAndRestore, has had the updates before it."""
+        self._mask = masking.get_mask(self.model)  # restored, perhaps, since the training began
         if self.schedule.unit == "step":
             self._before = epoch * (self.params.get("steps") or 0)
         start = epoch if self.schedule.unit == "epoch" else self._before
-        due = self.schedule.last_update(start)
-        self._resumed = start > 0
+        due, self._start = self.schedule.last_update(start), start
         if start and due is not None:
             self._last = due
             self._prune(due, start)
+
+    def _ahead(self, target: Target, time: int) -> bool:
+        """Whether a training that goes on has had this update; a whole mask never has, nor one after the last."""
+        resumed = self._start > 0 and time < max(self._start, self.schedule.last)
+        return resumed and self._allocation.is_at(self.model, target)
 
     def _advance(self, time: int) -> None:
         due = self.schedule.next_update(self._last)
@@ -149,20 +154,15 @@ class GradualPruning(keras.callbacks.Callback):
         self._allocation.try_out(self.model, [self.schedule.target] if begun else self.schedule.targets())
 
     def _prune(self, time: int, now: int) -> None:
-        """Prunes to the target of a time; `now` is when, for the record."""
+        """Prunes to the target of a time, if the mask is not there already; `now` is when, for the record."""
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()  # within an epoch, the weights of a JAX model live outside of it
-        mask = masking.get_mask(self.model)
+        target, mask = self.schedule.at(time), masking.get_mask(self.model)
+        if self._ahead(target, time):
+            return
         rng = np.random.default_rng([self.seed, time])
         scores = self._scores(self.model, masking.get_params(self.model), mask, self.data, rng)
-        try:
-            pruned = self._allocation.to_sparsity(self.model, scores, mask, self.schedule.at(time))
-        except AlreadyPassed:
-            if self._resumed and time < self.schedule.last:
-                return  # the training was stopped within an epoch, and its mask is ahead of this update
-            raise
-        if time < now and not differing(pruned, mask):
-            return  # as it was when that training was stopped
+        pruned = self._allocation.to_sparsity(self.model, scores, mask, target)
         masking.set_mask(self.model, pruned)
         self._mask = pruned
         self.updates.append(Update(now, masks.sparsity(pruned), masks.kept(pruned)))
