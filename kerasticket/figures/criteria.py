@@ -20,7 +20,7 @@ def criterion_curves(rows: list[dict], title: str = "") -> Figure:
     """
     kinds = [kind for kind in distinct(rows, "kind") if kind != "dense"]
     with plain_axes():
-        figure = Figure(figsize=(6.5, 4), layout="constrained")
+        figure = Figure(figsize=(8, 4), layout="constrained")
         axes = figure.subplots()
         _draw_dense(axes, [100 * row["accuracy"] for row in where(rows, kind="dense")])
         for place, (kind, style) in enumerate(styles_of(kinds).items()):
@@ -34,7 +34,7 @@ def criterion_curves(rows: list[dict], title: str = "") -> Figure:
         _name_sparsities(axes, sorted({row["sparsity"] for row in rows if row["kind"] in kinds}))
         axes.set_ylabel("test accuracy (%)")
         axes.grid(axis="y", alpha=0.25)
-        axes.legend(frameon=False, fontsize=9)
+        axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
         axes.set_title(title, fontsize=11)
     return figure
 
