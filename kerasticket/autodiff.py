@@ -6,6 +6,7 @@ accepted too.
 """
 
 import functools
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -93,7 +94,16 @@ def losses_of(loss: Callable[[Any, Any], Any], targets, outputs):
 
 def keras_mask(outputs):
     """The mask of padded steps that layers hand on with their outputs, such as `Embedding(mask_zero=True)`; or None."""
-    return getattr(outputs, "_keras_mask", None)  # private: Keras has no other way to ask
+    # Private: Keras has no other way to ask. JAX's tensors take no attributes, and Keras keeps their masks elsewhere.
+    return importlib.import_module("keras.src.backend").get_keras_mask(outputs)
+
+
+def has_logits_behind(outputs) -> bool:
+    """Whether Keras' cross-entropies look not at these outputs but at the logits behind their softmax or sigmoid.
+
+    They do on TensorFlow, where nothing is clipped then.
+    """
+    return keras.config.backend() == "tensorflow" and hasattr(outputs, "_keras_logits")
 
 
 def _of_equal_axes(loss: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:

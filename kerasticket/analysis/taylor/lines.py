@@ -45,8 +45,8 @@ class AlongLines:
         self._loss = autodiff.jit(functools.partial(_second_of_loss, loss))
         outputs = self.points(inputs)[self.output]
         expected = model(inputs, **autodiff.mode(model, False))
-        # On TensorFlow, Keras' cross-entropies look at the logits behind a softmax, which the steps do not hand on.
-        self._right = _agree(outputs, expected) and not hasattr(expected, "_keras_logits")
+        # Logits that the loss would look at are not among what the steps hand on.
+        self._right = _agree(outputs, expected) and not autodiff.has_logits_behind(expected)
         self._right = self._right and autodiff.keras_mask(expected) is None and _is_per_example(loss, targets, outputs)
 
     def covers(self, variable: keras.Variable) -> bool:
