@@ -30,13 +30,14 @@ def masked(model: keras.Model, *, where: Where | None = None, keep_dense: Where 
     recurrent layers and in projections of attention; a layer that is used twice has one mask. Depthwise kernels,
     embeddings, biases and norms stay dense unless `where` asks for them. The copy is not compiled.
 
-    A subclassed model cannot be copied: it is masked in place, is not compiled any more, and is returned itself. It
-    and layers of your own that make layers inside refuse `save` and `get_config` from then on, for Keras would make
-    them again without masks; write tickets or weights instead.
+    A subclassed model cannot be copied, nor can a functional one of a class that makes its layers itself, such as
+    KerasHub's: it is masked in place, is not compiled any more, and is returned itself. It, and layers of your own that
+    make layers inside, refuse `save` and `get_config` from then on, for Keras would make them again without masks;
+    write tickets or weights instead.
 
     Args:
         model: a built model. Layers of functional and Sequential models must be named; layers inside other layers
-            and subclassed models that are not, are numbered within them, in the order of their attributes.
+            and models that make them themselves are numbered within those where they have no names.
         where: what is masked: a layer type, a name pattern (`fnmatch`, on the path of a weight, of its layer or of
             one around it), a function of a layer to bool (asked of the LSTM, not its cell), or a sequence of these;
             a weight is masked if any of them says so. A pattern that matches a depthwise kernel or embeddings by
