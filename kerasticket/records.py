@@ -111,7 +111,7 @@ class Curve:
 
     @property
     def stable(self) -> bool:
-        """Frankle et al.'s verdict: an error barrier below 2%."""
+        """Frankle et al.'s verdict: an error barrier below 2%; False too where targets are no classes."""
         return self.error_barrier < STABLE_BELOW
 
 

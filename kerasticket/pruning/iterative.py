@@ -67,6 +67,10 @@ class IterativeMagnitudePruning(keras.callbacks.Callback):
             optimizer with moving averages or a number of epochs that is not `total_epochs`, before training.
         FloatingPointError: the loss is not finite; round and epoch are named.
 
+    Warns:
+        UserWarning: training stopped before its end, or another callback has put back the weights and masks of an
+            earlier epoch, as EarlyStopping(restore_best_weights=True) does.
+
     >>> imp = IterativeMagnitudePruning(rounds=10, fraction=0.2, epochs_per_round=60, rewind_epoch=3)
     >>> imp.total_epochs
     573
