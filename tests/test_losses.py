@@ -201,6 +201,16 @@ def test_inputs_may_be_several():
         Objective(model, ((X, 2 * X), labels))
 
 
+def test_lists_of_numbers_are_arrays():
+    model = binary_net("hinge")
+    arguments = model, kt.get_params(model), kt.get_mask(model)
+    found = [CRITERIA["snip"](*arguments, data, RNG) for data in ((X, BINARY), (X.tolist(), BINARY.tolist()))]
+    for path in found[0]:
+        np.testing.assert_allclose(found[1][path], found[0][path], rtol=1e-4)
+    with pytest.raises(ValueError, match="arrays of equal length"):
+        CRITERIA["snip"](*arguments, ("images", "labels"), RNG)
+
+
 def test_batches_of_three_are_refused():
     model = binary_net("binary_crossentropy")
     data = iter([(X, BINARY, np.ones(len(X)))])

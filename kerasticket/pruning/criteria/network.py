@@ -86,8 +86,8 @@ def batches(criterion: str, data: Any) -> Iterator[tuple[Any, Any]]:
     check_examples(criterion, data)
     if isinstance(data, Data):
         data = pipeline(data, batch_size=BATCH_SIZE, shuffle=False)
-    elif isinstance(data, (tuple, list)) and len(data) == 2 and len(lengths(data)) == 1:
-        data = _cut(keras.tree.map_structure(np.asarray, data[0]), np.asarray(data[1]))
+    elif isinstance(data, (tuple, list)) and len(data) == 2 and _equally_long(*data):
+        data = _cut(_arrays(data[0]), np.asarray(data[1]))
     elif isinstance(data, (tuple, list, dict, np.ndarray, str)) or not isinstance(data, Iterable):
         raise ValueError(
             f"Criterion '{criterion}' needs data=(inputs, targets), arrays of equal length, an image set or a "
@@ -117,9 +117,15 @@ def check_examples(criterion: str, data: Any) -> None:
         )
 
 
-def lengths(arrays: Any) -> set[int]:
-    """The numbers of examples of arrays or tensors in any structure of tuples, lists and dicts."""
-    return {np.shape(array)[0] for array in keras.tree.flatten(arrays)}
+def _arrays(inputs: Any) -> Any:
+    """Inputs as an array, or as a tuple, list or dict of arrays where they are several."""
+    several = any(hasattr(leaf, "shape") for leaf in keras.tree.flatten(inputs))
+    return keras.tree.map_structure(np.asarray, inputs) if several else np.asarray(inputs)
+
+
+def _equally_long(inputs: Any, targets: Any) -> bool:
+    leaves = [*keras.tree.flatten(_arrays(inputs)), np.asarray(targets)]
+    return all(leaf.ndim for leaf in leaves) and len({len(leaf) for leaf in leaves}) == 1
 
 
 def _cut(inputs: Any, targets: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:
