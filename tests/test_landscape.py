@@ -427,3 +427,14 @@ def test_nets_that_span_no_plane_are_broken_or_of_another_model_are_refused():
     ):
         with pytest.raises(ValueError, match=match):
             loss_plane(model, net, (x, y), kind=kind, points=4)
+
+
+def test_random_directions_leave_biases_of_two_axes():
+    inputs = keras.Input((4, 6))
+    x = keras.layers.MultiHeadAttention(2, 3, name="attention")(inputs, inputs)
+    model = keras.Model(inputs, keras.layers.Dense(2, name="out")(x))
+    net = {path: np.full_like(array, 0.5) for path, array in kt.get_params(model).items()}
+    direction = random_direction(model, net, np.random.default_rng(0))
+    assert net["attention/query/bias"].ndim == 2
+    assert {path.endswith("bias") for path, array in direction.items() if not array.any()} == {True}
+    assert all(direction[path].any() != path.endswith("bias") for path in net)
