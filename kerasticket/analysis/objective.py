@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from kerasticket import autodiff
-from kerasticket.data.pipeline import Data, pipeline
+from kerasticket.data.pipeline import Data, check_pair, pipeline
 from kerasticket.params import Params, mismatch
 from kerasticket.training import compiled_loss
 from kerasticket.variables import SEED_STATE, masked_weights, named_variables
@@ -204,12 +204,7 @@ def _read_pipeline(data: Iterable) -> list[Batch]:
         )
     batches = []
     for batch in data:
-        if not (isinstance(batch, (tuple, list)) and len(batch) == 2):
-            number = len(batch) if isinstance(batch, (tuple, list)) else 1
-            raise ValueError(
-                f"Expected batches of (inputs, targets). Received: batches of {number}. Sample weights are not used: "
-                "map them away."
-            )
+        check_pair(batch, "Expected")
         _check_one_input(batch[0])
         batches.append((_array(batch[0]), _array(batch[1])))
     for index, (first, second) in enumerate(zip(batches, data, strict=True)):

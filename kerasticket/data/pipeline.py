@@ -375,3 +375,13 @@ def share(array: np.ndarray):
     if array.ctypes.data % 64 or not array.flags.c_contiguous or not array.flags.writeable:
         return tf.convert_to_tensor(array)
     return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+
+
+def check_pair(batch: Any, who: str) -> None:
+    """Raises ValueError unless a batch is a pair (inputs, targets); `who` begins the message."""
+    if not (isinstance(batch, (tuple, list)) and len(batch) == 2):
+        number = len(batch) if isinstance(batch, (tuple, list)) else 1
+        raise ValueError(
+            f"{who} pairs (inputs, targets). Received: batches of {number}. Sample weights are not used: map them "
+            "away; where nothing looks at the targets, give any."
+        )

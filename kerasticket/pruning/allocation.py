@@ -3,7 +3,8 @@
 import dataclasses
 import fnmatch
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -111,37 +112,29 @@ class Allocation:
 
     def try_out(self, model: keras.Model, targets: Iterable[Target]) -> None:
         """Raises ValueError if the mask of a model cannot reach these targets, one after the other, by any scores."""
-        rng, mask = np.random.default_rng(0), masking.get_mask(model)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            for target in targets:
-                scores = {path: rng.random(array.shape) for path, array in mask.items()}
-                mask = self._lenient.to_sparsity(model, scores, mask, target)
+        mask = masking.get_mask(model)
+        for target in targets:
+            mask = self._rehearsed(Allocation.to_sparsity, model, mask, target)
 
     def try_out_fraction(self, model: keras.Model, fraction: float) -> None:
         """Raises ValueError if a fraction of the mask of a model cannot be removed, by any scores."""
-        rng, mask = np.random.default_rng(0), masking.get_mask(model)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            scores = {path: rng.random(array.shape) for path, array in mask.items()}
-            self._lenient.by_fraction(model, scores, mask, fraction)
+        self._rehearsed(Allocation.by_fraction, model, masking.get_mask(model), fraction)
 
     def is_at(self, model: keras.Model, target: Target) -> bool:
         """Whether a model is as sparse as this, or sparser, already."""
         mask = masking.get_mask(model)
-        scores = {path: np.ones(array.shape) for path, array in mask.items()}
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                pruned = self._lenient.to_sparsity(model, scores, mask, target)
+            return not differing(self._rehearsed(Allocation.to_sparsity, model, mask, target), mask)
         except AlreadyPassed:
             return True
-        return not differing(pruned, mask)
 
-    @property
-    def _lenient(self) -> "Allocation":
-        """For scores that are none: they may empty a layer that real ones would not."""
-        return dataclasses.replace(self, empty_layers="warn") if self.empty_layers == "refuse" else self
+    def _rehearsed(self, prune: Callable[..., Mask], model: keras.Model, mask: Mask, amount: Any) -> Mask:
+        """What a method of this class gives for random scores, which may empty a layer that real ones would not."""
+        lenient = dataclasses.replace(self, empty_layers="warn") if self.empty_layers == "refuse" else self
+        rng = np.random.default_rng(0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return prune(lenient, model, {path: rng.random(array.shape) for path, array in mask.items()}, mask, amount)
 
     def _to_one_sparsity(self, model: keras.Model, scores: Scores, mask: Mask, target: float) -> Mask:
         if self.scope == "unit":

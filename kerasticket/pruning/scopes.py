@@ -28,14 +28,12 @@ def in_each_layer(scores: Scores, mask: Mask, fraction: float) -> Mask:
 
 def in_each_unit(scores: Scores, mask: Mask, fraction: float) -> Mask:
     """Removes the fraction of the remaining weights of each output unit, the last axis of a kernel; as Wanda does."""
-    masks.check_scores(scores, mask)
-    pruned: Mask = {}
-    for path, kept in mask.items():
-        units = np.broadcast_to(np.arange(kept.shape[-1]), kept.shape)
+
+    def left(kept: np.ndarray) -> np.ndarray:
         remaining = kept.reshape(-1, kept.shape[-1]).sum(0)
-        left = remaining - np.round(fraction * remaining).astype(int)
-        pruned[path] = kept & (rank_in_groups(scores[path], kept, units) < left[units])
-    return pruned
+        return remaining - np.round(fraction * remaining).astype(int)
+
+    return _keep_in_units(scores, mask, left)
 
 
 def each_unit_to(scores: Scores, mask: Mask, target: float) -> Mask:
@@ -43,13 +41,12 @@ def each_unit_to(scores: Scores, mask: Mask, target: float) -> Mask:
 
     Units that have lost more already stay as they are, so that masks of rising targets are nested.
     """
-    masks.check_scores(scores, mask)
-    pruned: Mask = {}
-    for path, kept in mask.items():
-        units = np.broadcast_to(np.arange(kept.shape[-1]), kept.shape)
-        left = kept.size // kept.shape[-1] - masks.number_to_prune(kept.size // kept.shape[-1], target)
-        pruned[path] = kept & (rank_in_groups(scores[path], kept, units) < left)
-    return pruned
+
+    def left(kept: np.ndarray) -> np.ndarray:
+        size = kept.size // kept.shape[-1]
+        return np.full(kept.shape[-1], size - masks.number_to_prune(size, target))
+
+    return _keep_in_units(scores, mask, left)
 
 
 def uniform(scores: Scores, mask: Mask, fraction: float) -> Mask:
@@ -133,6 +130,16 @@ def _by_density(scores: Scores, mask: Mask, fraction: float, densities: dict[str
 def _left(mask: Mask, fraction: float) -> int:
     remaining = masks.kept(mask)
     return remaining - masks.number_to_prune(remaining, fraction)
+
+
+def _keep_in_units(scores: Scores, mask: Mask, left: Callable[[np.ndarray], np.ndarray]) -> Mask:
+    """Of each output unit the best weights, as many as `left` says, given the mask of a kernel."""
+    masks.check_scores(scores, mask)
+    pruned: Mask = {}
+    for path, kept in mask.items():
+        units = np.broadcast_to(np.arange(kept.shape[-1]), kept.shape)
+        pruned[path] = kept & (rank_in_groups(scores[path], kept, units) < left(kept)[units])
+    return pruned
 
 
 def _keep_counts(scores: Scores, mask: Mask, counts: dict[str, int]) -> Mask:

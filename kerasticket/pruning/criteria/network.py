@@ -9,14 +9,13 @@ import numpy as np
 from keras import ops
 
 from kerasticket import autodiff
-from kerasticket.data.pipeline import Data, pipeline
+from kerasticket.data.pipeline import Data, check_pair, pipeline
 from kerasticket.masks import Mask
 from kerasticket.params import Params
 from kerasticket.training import compiled_loss
 from kerasticket.variables import masked_weights, named_variables
 
 BATCH_SIZE = 256
-LOW_PRECISION = ("float16", "bfloat16")
 
 
 def network(model: keras.Model, params: Params, mask: Mask) -> Callable[[list, Any], Any]:
@@ -95,12 +94,7 @@ def batches(criterion: str, data: Any) -> Iterator[tuple[Any, Any]]:
         )
     found = False
     for batch in data:
-        if not (isinstance(batch, (tuple, list)) and len(batch) == 2):
-            number = len(batch) if isinstance(batch, (tuple, list)) else 1
-            raise ValueError(
-                f"Criterion '{criterion}' needs pairs (inputs, targets). Received: batches of {number}. Sample weights "
-                "are not used: map them away; where a criterion does not look at targets, give any."
-            )
+        check_pair(batch, f"Criterion '{criterion}' needs")
         found = True
         inputs = keras.tree.map_structure(lambda part: ops.convert_to_tensor(np.asarray(part)), batch[0])
         yield inputs, ops.convert_to_tensor(np.asarray(batch[1]))
@@ -171,7 +165,7 @@ def computing_in(model: keras.Model, dtype: str) -> Iterator[None]:
 @contextlib.contextmanager
 def float32_at_least(model: keras.Model) -> Iterator[None]:
     """Layers of low precision compute in float32 while this is open: products of gradients leave float16's range."""
-    low = any(getattr(layer, "compute_dtype", None) in LOW_PRECISION for layer in model._flatten_layers())
+    low = any(getattr(layer, "compute_dtype", None) in autodiff.LOW_PRECISION for layer in model._flatten_layers())
     with computing_in(model, "float32") if low else contextlib.nullcontext():
         yield
 
