@@ -1,6 +1,7 @@
 """Moving statistics of batch normalisation, computed anew for weights that no training has visited."""
 
 import math
+import weakref
 
 import keras
 import numpy as np
@@ -37,19 +38,33 @@ def reestimated(objective: Objective, params: Params) -> Params:
         )
     # From zero, one step of an average with momentum m is (1 - m) times the statistics of the batch; a layer that is
     # called k times makes k steps, and comes to rest at what they give from zero, divided by 1 - m^k.
-    zeros, ones = ({path: np.full_like(params[path], x) for each in layers for path in each[:2]} for x in (0, 1))
-    counts, states = zip(*objective.training_states(params | zeros), strict=True)
-    _, from_one = next(objective.training_states(params | ones))
+    counts, states = zip(*objective.training_states(_filled(params, layers, 0)), strict=True)
+    if objective not in _CALLS:
+        _, from_one = next(objective.training_states(_filled(params, layers, 1)))
+        _CALLS[objective] = {mean: _calls(from_one[mean] - states[0][mean], momentum) for mean, _, momentum in layers}
     pooled = dict(params)
     for mean, variance, momentum in layers:
-        remembered = float(np.mean(from_one[mean].astype(float) - states[0][mean]))  # m^k, but for rounding
-        calls = max(1, round(math.log(remembered) / math.log(momentum))) if momentum > 0 and 0 < remembered < 1 else 1
-        forgotten = 1 - momentum**calls
+        forgotten = 1 - momentum ** _CALLS[objective][mean]
         means, variances = (np.stack([state[path] for state in states]) / forgotten for path in (mean, variance))
         average = np.average(means, 0, counts)
         spread = np.average(variances + (means - average) ** 2, 0, counts)
         pooled[mean], pooled[variance] = average.astype(means.dtype), spread.astype(variances.dtype)
     return pooled
+
+
+# How often each layer is called in a forward pass: the same for all weights, so that a path asks once.
+_CALLS: "weakref.WeakKeyDictionary[Objective, dict[str, int]]" = weakref.WeakKeyDictionary()
+
+
+def _filled(params: Params, layers: list[tuple[str, str, float]], value: float) -> Params:
+    """The params with this value in all moving statistics."""
+    return params | {path: np.full_like(params[path], value) for each in layers for path in each[:2]}
+
+
+def _calls(remembered: np.ndarray, momentum: float) -> int:
+    """k, given what is left of 1 after k steps of an average, m^k but for rounding."""
+    left = float(np.mean(remembered, dtype=float))
+    return max(1, round(math.log(left) / math.log(momentum))) if momentum > 0 and 0 < left < 1 else 1
 
 
 def _learning_layers(model: keras.Model) -> list[tuple[str, str, float]]:
