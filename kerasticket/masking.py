@@ -75,7 +75,9 @@ def masked(model: keras.Model, *, where: Where | None = None, keep_dense: Where 
         target = exchange.clone(model)
         before = get_mask(model)
         exchange.hold_all(target, [*paths, *before])
-        _copy(get_params(model), before, target)
+        set_params(target, get_params(model))
+        if before:
+            set_mask(target, before)
     _name_what_stays_dense(target)
     return target
 
@@ -110,23 +112,33 @@ def get_params(model: keras.Model) -> Params:
 
     Masks and optimizer state are not among them.
     """
-    held = masked_weights(model)
-    return {path: _held(array, held.get(path)) for path, array in raw_params(model).items()}
+    return masks.zeroed(raw_params(model), get_mask(model))
 
 
-def set_params(model: keras.Model, params: Params) -> None:
+def set_params(model: keras.Model, params: Params, mask: Mask | None = None) -> None:
     """Assigns all weights and seed states; in masked layers pruned weights stay exactly zero.
 
+    Args:
+        model: a built model.
+        params: an array for each path of `get_params`.
+        mask: new masks, one for each path of `get_mask`; None: those that the model has. The optimizer is left
+            as it is (`set_mask` and `Ticket.apply` see to it).
+
     Raises:
-        ValueError: paths or shapes are not those of the model.
+        ValueError: paths or shapes are not those of the model; nothing has been changed then.
     """
-    variables = named_variables(model)
+    variables, held = named_variables(model), masked_weights(model)
+    kept = {path: one.mask for path, one in held.items()}
     wrong = mismatch(params, variables, "the dict of params")
+    if mask is not None:
+        wrong = wrong or mismatch(mask, kept, "the dict of masks")
     if wrong:
         raise ValueError(f"Expected the params of this model. {wrong}")
-    held = masked_weights(model)
-    for path, variable in variables.items():
-        variable.assign(_held(np.asarray(params[path]), held.get(path)))
+    for path, one in held.items() if mask is not None else ():
+        one.mask.assign(mask[path])
+    arrays = {path: np.asarray(array) for path, array in params.items()}
+    for path, array in masks.zeroed(arrays, get_mask(model) if mask is None else mask).items():
+        variables[path].assign(array)
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()  # it computes with copies of its statistics
@@ -134,7 +146,7 @@ def set_params(model: keras.Model, params: Params) -> None:
 
 def get_mask(model: keras.Model) -> Mask:
     """The masks of a model as boolean arrays keyed by the path of the weight; empty if it has none."""
-    return {path: np.array(_mask_of(held)) for path, held in masked_weights(model).items()}
+    return {path: np.array(ops.convert_to_numpy(held.mask.value)) for path, held in masked_weights(model).items()}
 
 
 def set_mask(model: keras.Model, mask: Mask) -> None:
@@ -178,20 +190,6 @@ def require_masked(model: keras.Model) -> dict[str, MaskedWeight]:
             "Pass it through kerasticket.masked(model), or build it from kerasticket.layers."
         )
     return held
-
-
-def _held(array: np.ndarray, held: MaskedWeight | None) -> np.ndarray:
-    return array if held is None else np.where(_mask_of(held), array, array.dtype.type(0))
-
-
-def _mask_of(held: MaskedWeight) -> np.ndarray:
-    return ops.convert_to_numpy(held.mask.value)
-
-
-def _copy(params: Params, mask: Mask, target: keras.Model) -> None:
-    set_params(target, params)
-    if mask:
-        set_mask(target, mask)
 
 
 def _forget_initializers(model: keras.Model) -> None:

@@ -19,7 +19,7 @@ from kerasticket.exchange import MasksWouldBeLost
 from kerasticket.masks import Mask
 from kerasticket.params import Params, differing, mismatch
 from kerasticket.runs import atomic, environment
-from kerasticket.variables import SEED_STATE, raw_params, require_names
+from kerasticket.variables import SEED_STATE, masked_weights, named_variables, raw_params, require_names
 
 FORMAT = 1
 
@@ -173,8 +173,7 @@ class Ticket:
         state = self._optimizer_state(model)
         if state:
             optimizer_state.check(model, state)
-        masking.set_mask(model, self.mask)
-        masking.set_params(model, self.params)
+        masking.set_params(model, self.params, self.mask)
         if state:
             optimizer_state.set_state(model, state)
 
@@ -209,8 +208,7 @@ class Ticket:
                 "once, then ticket.apply(kerasticket.masked(model))."
             )
         model = keras.saving.deserialize_keras_object(json.loads(self.architecture))
-        masking.set_mask(model, self.mask)
-        masking.set_params(model, self.params)
+        masking.set_params(model, self.params, self.mask)
         return model
 
     def save(self, path: str | Path) -> None:
@@ -299,8 +297,9 @@ class Ticket:
         return arrays
 
     def _check_fits(self, model: keras.Model) -> None:
-        wrong = mismatch(self.params, masking.get_params(model), "the ticket")
-        wrong = wrong or mismatch(self.mask, masking.get_mask(model), "the ticket's mask")
+        masks_of_model = {path: held.mask for path, held in masked_weights(model).items()}
+        wrong = mismatch(self.params, named_variables(model), "the ticket")
+        wrong = wrong or mismatch(self.mask, masks_of_model, "the ticket's mask")
         if wrong:
             raise ValueError(f"The ticket is another model's. {wrong} Build that model, or take ticket.model().")
 

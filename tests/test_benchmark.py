@@ -42,7 +42,7 @@ def test_peers_are_skipped_with_a_reason(monkeypatch):
     monkeypatch.setattr(benchmark.importlib.util, "find_spec", lambda name: None if name == "torch" else name)
     monkeypatch.setattr(benchmark, "machine_features", lambda: ["amx_bf16"])
     kept, reasons = benchmark.available(sides)
-    assert set(kept) == {"float32", "bfloat16", "plain", "dense"}
+    assert set(kept) == {"float32", "bfloat16", "plain"}
     assert set(reasons.values()) == {"torch is not installed"}
 
 

@@ -12,11 +12,6 @@ from kerasticket.params import Params
 from kerasticket.pruning.criteria.network import batches, doubles, float32_at_least, kernels_of, loss_of_kernels
 from kerasticket.training import compiled_loss
 
-# On TensorFlow, Keras takes their variance around a stopped mean, and second derivatives come out wrong.
-WRONG_SECOND_DERIVATIVES = {
-    "tensorflow": (keras.layers.LayerNormalization, keras.layers.GroupNormalization),
-}
-
 # Beside those that have a `from_logits`, which is False.
 OF_PROBABILITIES = (keras.losses.KLDivergence, keras.losses.Poisson)
 OF_PROBABILITIES_TOO = (keras.losses.kl_divergence, keras.losses.poisson)
@@ -74,7 +69,7 @@ def grasp(model, params: Params, mask: Mask, data, rng: np.random.Generator, *, 
         ValueError: no data, a model that is not compiled or whose loss takes probabilities, or, on TensorFlow, a layer
             of Keras whose second derivatives are wrong there.
     """
-    _check_second_derivatives(model)
+    autodiff.check_second_derivatives(model)
     if _takes_probabilities(compiled_loss(model)):
         raise ValueError(
             f"Criterion 'grasp' divides logits by {temperature:g}. Received: a loss that takes probabilities. "
@@ -112,13 +107,3 @@ def _takes_probabilities(loss: Any) -> bool:
     if isinstance(loss, keras.losses.Loss):
         return isinstance(loss, OF_PROBABILITIES) or not getattr(loss, "from_logits", True)
     return loss in OF_PROBABILITIES_TOO or "from_logits" in inspect.signature(loss).parameters
-
-
-def _check_second_derivatives(model: keras.Model) -> None:
-    wrong = WRONG_SECOND_DERIVATIVES.get(keras.config.backend(), ())
-    found = [layer.name for layer in model._flatten_layers() if isinstance(layer, wrong)]
-    if found:
-        raise ValueError(
-            f"Criterion 'grasp' needs second derivatives, which are wrong on {keras.config.backend()} for the layers "
-            f"{found[:4]}. Use another backend, kerasticket.layers.InstanceNormalization or BatchNormalization."
-        )
