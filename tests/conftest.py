@@ -1,5 +1,6 @@
 """What all tests share: the backend under test, real data where it is present, small seeds."""
 
+import gc
 import importlib
 import os
 from pathlib import Path
@@ -52,6 +53,22 @@ def real_cifar10() -> None:
 def real_imagenette() -> None:
     """Skips, saying so, where Imagenette is not at hand."""
     _tfds_or_skip("imagenette")
+
+
+@pytest.fixture
+def plain_operations():
+    """Networks without fused operations: XLA takes seconds for each shape, longer than the trainings of such tests."""
+    from kerasticket import fused
+
+    with fused.mode("never"):
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_garbage_of_others():
+    """What TensorFlow keeps of earlier files is not looked through again whenever Python collects garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.same_on_every_backend
+pytestmark = [pytest.mark.same_on_every_backend, pytest.mark.usefixtures("plain_operations")]
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))

@@ -11,6 +11,8 @@ from kerasticket.distillation import evaluate, unfinished
 from kerasticket.distillation.controls import FULL_ACCURACY, controls, full_accuracy, hardened, label_robust_score
 from kerasticket.distillation.evaluation import ARCHITECTURES, Accuracy, Comparison, accuracy_of, builder
 
+pytestmark = pytest.mark.usefixtures("plain_operations")
+
 RECIPE = kt.training.Recipe(6, learning_rate=0.05, augmentation=kt.data.DIGITS, passes_per_epoch=6)
 
 

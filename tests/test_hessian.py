@@ -9,7 +9,7 @@ from test_autodiff import LAYERS, MASKED_LAYERS
 from test_models import small
 
 import kerasticket as kt
-from kerasticket import autodiff, fused
+from kerasticket import autodiff
 from kerasticket.analysis import curvature as curvature_file
 from kerasticket.analysis import hessian_diagonal, hessian_trace
 from kerasticket.analysis.curvature import Curvature
@@ -19,13 +19,6 @@ from kerasticket.variables import named_variables
 
 pytestmark = pytest.mark.usefixtures("float64", "plain_operations")
 CLASSES = 3
-
-
-@pytest.fixture
-def plain_operations():
-    """The fast forms are compiled by XLA, which takes most of the time of tests as small as these."""
-    with fused.mode("never"):
-        yield
 
 
 @pytest.fixture

@@ -25,8 +25,12 @@ OPTIMIZERS = {
 
 def search(model, optimizer="kerasticket", **options) -> kt.callbacks.IterativeMagnitudePruning:
     """Fits the masked model on 32 fixed examples, two steps an epoch, with the callback; returns the callback."""
-    imp = kt.callbacks.IterativeMagnitudePruning(**options)
     nets.compile_for_test(model, OPTIMIZERS[optimizer]())
+    return search_with_compiled(model, **options)
+
+
+def search_with_compiled(model, **options) -> kt.callbacks.IterativeMagnitudePruning:
+    imp = kt.callbacks.IterativeMagnitudePruning(**options)
     x, y = nets.batch(model)
     model.fit(x, y, batch_size=16, epochs=imp.total_epochs, callbacks=[imp], shuffle=False, verbose=0)
     return imp
@@ -215,15 +219,22 @@ def test_layer_scope_prunes_each_layer_alike():
 CHOICES = [("magnitude", scope) for scope in SCOPES] + [(criterion, "global") for criterion in CRITERIA]
 
 
+@pytest.fixture(scope="module")
+def constant():
+    """A network whose weights are all equal, traced once for all criteria, and its ticket."""
+    model = kt.masked(nets.small_convnet())
+    kt.set_params(model, {path: np.full_like(array, 0.1) for path, array in kt.get_params(model).items()})
+    return nets.compile_for_test(model, OPTIMIZERS["kerasticket"]()), kt.Ticket.dense(model)
+
+
 @pytest.mark.parametrize(("criterion", "scope"), CHOICES[1:])
-def test_every_criterion_and_scope_is_exact_and_repeatable(criterion, scope):
-    masks_found = []
+def test_every_criterion_and_scope_is_exact_and_repeatable(criterion, scope, constant):
+    masks_found, (model, dense) = [], constant
     for _ in range(2):
-        model = kt.masked(nets.small_convnet())
-        kt.set_params(model, {path: np.full_like(array, 0.1) for path, array in kt.get_params(model).items()})
-        data = kt.Ticket.dense(model) if criterion == "magnitude_at_init" else nets.batch(model)
+        dense.apply(model)
+        data = dense if criterion == "magnitude_at_init" else nets.batch(model)
         options = {"criterion": criterion, "scope": scope, "data": data, "seed": 3, "empty_layers": "keep"}
-        imp = search(model, rounds=2, epochs_per_round=1, **options)
+        imp = search_with_compiled(model, rounds=2, epochs_per_round=1, **options)
         masks_found.append(imp.tickets[-1].mask)
         assert imp.tickets[-1].kept == 128 - 26 - 20
     assert not differing(*masks_found)

@@ -1,6 +1,7 @@
 """What every distillation method keeps to, run over the dict of methods; and each method's own arithmetic."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -9,10 +10,12 @@ from keras import ops
 import kerasticket as kt
 from kerasticket import autodiff
 from kerasticket.data.recipes import draw
-from kerasticket.distillation import METHODS, SELECTORS, loop, soft_labels
+from kerasticket.distillation import METHODS, SELECTORS, loop, selection, soft_labels
 from kerasticket.distillation.distribution import _Matcher
 from kerasticket.distillation.networks import fresh_weights
 from kerasticket.distillation.selection import errors, herding, k_center
+
+pytestmark = pytest.mark.usefixtures("plain_operations")
 
 SMALL = {
     "idc": {"networks": 1, "iterations": 2, "real_batch": 8, "net_images": 32, "net_batch": 16, "width": 4},
@@ -42,12 +45,22 @@ def small(name, **options):
     return METHODS[name](**(SMALL[name] | options))
 
 
+@pytest.fixture(scope="module")
+def made(digits):
+    """From the name of a method to what it makes of the digits, which is made once."""
+    return functools.cache(lambda name: small(name).distill(digits, ipc=2, seed=5))
+
+
 @pytest.mark.parametrize("name", METHODS)
-def test_a_method_is_a_pure_function_of_its_seed(name, digits):
+def test_a_method_is_a_pure_function_of_its_seed(name, digits, made):
     """The same set again, whatever else is trained meanwhile; another one of another seed; told in its settings."""
-    method, told = small(name), []
-    one = method.distill(digits, ipc=2, seed=5, progress=lambda *state: told.append(state[0]))
-    two = method.distill(digits, ipc=2, seed=5, progress=lambda *state: kt.data.seek(7, 3))
+    method, told, one = small(name), [], made(name)
+
+    def tell(done, images, loss):
+        told.append(done)
+        kt.data.seek(7, 3)
+
+    two = method.distill(digits, ipc=2, seed=5, progress=tell)
     other = method.distill(digits, ipc=2, seed=6)
     np.testing.assert_array_equal(one.images, two.images)
     assert (one.images != other.images).any()
@@ -63,7 +76,7 @@ def test_a_method_is_a_pure_function_of_its_seed(name, digits):
 
 @pytest.mark.same_on_every_backend
 @pytest.mark.parametrize("name", METHODS)
-def test_a_killed_method_goes_on_to_the_same_set(name, digits, tmp_path, monkeypatch):
+def test_a_killed_method_goes_on_to_the_same_set(name, digits, made, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     method = small(name)
 
@@ -77,27 +90,25 @@ def test_a_killed_method_goes_on_to_the_same_set(name, digits, tmp_path, monkeyp
         digits, ipc=2, seed=5, progress=lambda *state: told.append(state[0]), checkpoint=tmp_path / "state.npz"
     )
     assert told == list(range(2, method.steps + 1))
-    once = method.distill(digits, ipc=2, seed=5)
-    np.testing.assert_array_equal(again.images, once.images)
-    np.testing.assert_array_equal(again.labels, once.labels)
+    np.testing.assert_array_equal(again.images, made(name).images)
+    np.testing.assert_array_equal(again.labels, made(name).labels)
     with pytest.raises(ValueError, match="seed was 5, is now 6"):
         method.distill(digits, ipc=2, seed=6, checkpoint=tmp_path / "state.npz")
 
 
 @pytest.mark.same_on_every_backend
 @pytest.mark.parametrize("name", METHODS)
-def test_a_method_says_what_it_is_compared_with(name, digits):
-    start, made = small(name).start(digits, 2, 5), small(name).distill(digits, ipc=2, seed=5)
-    assert start.images.shape == made.images.shape
-    assert start.method != made.method == small(name).name
+def test_a_method_says_what_it_is_compared_with(name, digits, made):
+    start = small(name).start(digits, 2, 5)
+    assert start.images.shape == made(name).images.shape
+    assert start.method != made(name).method == small(name).name
 
 
 @pytest.mark.same_on_every_backend
 @pytest.mark.parametrize("name", METHODS)
-def test_any_method_takes_soft_labels(name, digits):
-    made = small(name).distill(digits, ipc=1, seed=5)
-    soft = soft_labels(made, kt.models.convnet((16, 16, 1), 10, width=4, seed=0))
-    assert soft.decode()[1].shape == (made.decoded_count, 10)
+def test_any_method_takes_soft_labels(name, made):
+    soft = soft_labels(made(name), kt.models.convnet((16, 16, 1), 10, width=4, seed=0))
+    assert soft.decode()[1].shape == (made(name).decoded_count, 10)
 
 
 @pytest.mark.same_on_every_backend
@@ -136,6 +147,7 @@ def test_selected_images_are_different_images_of_their_class(by, digits, monkeyp
     """Whatever the judge says, which has tests of its own."""
     judged = np.random.default_rng(0).normal(size=(len(digits), 3))
     monkeypatch.setitem(SELECTORS, by, dataclasses.replace(SELECTORS[by], judge=lambda network, images: judged))
+    monkeypatch.setattr(selection, "train", lambda *data, **options: None)
     chosen = small("selection", by=by).distill(digits, ipc=3, seed=1)
     for label in range(10):
         own = digits.images[digits.labels == label] / np.float32(255)

@@ -9,6 +9,8 @@ import kerasticket as kt
 from kerasticket.distillation import RealisticPatches
 from kerasticket.distillation.patches import _Judge
 
+pytestmark = pytest.mark.usefixtures("plain_operations")
+
 SMALL = RealisticPatches(net_epochs=1, crops=3, candidates=8, width=4)
 
 

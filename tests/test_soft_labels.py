@@ -10,6 +10,8 @@ from keras import layers
 import kerasticket as kt
 from kerasticket.distillation import soft_labels, trained_teacher, unfinished
 
+pytestmark = pytest.mark.usefixtures("plain_operations")
+
 
 @pytest.fixture(scope="module")
 def digits():

@@ -10,7 +10,6 @@ from keras import activations, layers, ops
 from test_models import small
 
 import kerasticket as kt
-from kerasticket import fused
 from kerasticket.analysis.taylor import AlongLines, lines
 from kerasticket.analysis.taylor.graph import steps_of
 from kerasticket.analysis.taylor.jets import Jet, Lines, merged
@@ -90,13 +89,6 @@ TRIED = [
     for kind in CASES
 ]
 MERGING = (layers.Add, layers.Subtract, layers.Average)
-
-
-@pytest.fixture
-def plain_operations():
-    """The fast forms are compiled by XLA, which takes most of the time of tests as small as these."""
-    with fused.mode("never"):
-        yield
 
 
 def test_every_rule_has_a_case():
