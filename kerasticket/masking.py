@@ -128,16 +128,15 @@ def set_params(model: keras.Model, params: Params, mask: Mask | None = None) -> 
         ValueError: paths or shapes are not those of the model; nothing has been changed then.
     """
     variables, held = named_variables(model), masked_weights(model)
-    kept = {path: one.mask for path, one in held.items()}
+    mask = get_mask(model) if mask is None else mask
     wrong = mismatch(params, variables, "the dict of params")
-    if mask is not None:
-        wrong = wrong or mismatch(mask, kept, "the dict of masks")
+    wrong = wrong or mismatch(mask, {path: one.mask for path, one in held.items()}, "the dict of masks")
     if wrong:
         raise ValueError(f"Expected the params of this model. {wrong}")
-    for path, one in held.items() if mask is not None else ():
+    for path, one in held.items():
         one.mask.assign(mask[path])
     arrays = {path: np.asarray(array) for path, array in params.items()}
-    for path, array in masks.zeroed(arrays, get_mask(model) if mask is None else mask).items():
+    for path, array in masks.zeroed(arrays, mask).items():
         variables[path].assign(array)
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.Normalization):

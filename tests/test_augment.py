@@ -1,5 +1,6 @@
 """Augmentation: by hand, against torch, across namespaces, its gradients, its statistics."""
 
+import dataclasses
 import json
 from dataclasses import replace
 
@@ -54,7 +55,9 @@ def apply(name: str, images: list | np.ndarray, parameters) -> np.ndarray:
 def test_identity_parameters_give_the_identity(name):
     parameters = np.array([AUGMENTATIONS[name].identity] * SHAPE[0], np.float32)
     parameters = parameters[:, 0] if parameters.shape[1] == 1 else parameters
-    np.testing.assert_allclose(on_backend(name, images_of(), parameters), images_of(), atol=1e-5)
+    # A box of the ratio 1 is all of a square image.
+    images = images_of((*SHAPE[:2], SHAPE[1], SHAPE[3])) if name == "random_resized_crop" else images_of()
+    np.testing.assert_allclose(on_backend(name, images, parameters), images, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -211,6 +214,15 @@ def test_random_resized_crop_enlarges_its_box():
     np.testing.assert_allclose(quarter[0, 1], 0.75 * image[0, 0, 4] + 0.25 * image[0, 0, 5])
 
 
+def test_boxes_have_their_ratio_in_pixels_and_stay_inside():
+    """Ratio 1 of a wide image is a square; a box below one pixel reads what is there."""
+    columns = np.broadcast_to(np.arange(32, dtype=np.float32), (1, 8, 32))
+    box = [[0.25, 0.0, 0.0, 0.0]]  # of 8 x 32 pixels: 8 x 8, so columns 0 to 7 fill the width
+    assert apply("random_resized_crop", columns, box)[0, 0, -1] == pytest.approx(7, abs=1e-5)
+    ones = np.ones((1, 8, 8), np.float32)
+    np.testing.assert_allclose(apply("random_resized_crop", ones, [[0.01, 0.0, 0.3, 0.9]]), ones, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["scale", "rotate"])
 def test_moves_equal_torch_grid_sample(name):
     torch = pytest.importorskip("torch")
@@ -231,7 +243,7 @@ def test_moves_equal_torch_grid_sample(name):
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_a_recipe_survives_json(recipe):
-    assert Augmentation(**json.loads(json.dumps(recipe.to_json()))) == recipe
+    assert Augmentation(**json.loads(json.dumps(dataclasses.asdict(recipe)))) == recipe
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)

@@ -4,6 +4,7 @@ import gc
 import subprocess
 import sys
 import weakref
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -233,6 +234,33 @@ def test_streamed_images_give_the_same_batches_as_images_in_memory(tmp_path):
     expected = stream(pipeline(held, batch_size=4, seed=1, augmentation=RECIPE))
     assert same(stream(pipeline(streamed, batch_size=4, seed=1, augmentation=RECIPE)), expected)
     assert same(stream(pipeline(filed, batch_size=4, seed=1, augmentation=RECIPE)), expected)
+
+
+def test_a_file_that_is_no_image_is_named(tmp_path):
+    """Streamed and in memory; of a million files, nobody would find it."""
+    tf = pytest.importorskip("tensorflow")
+    paths = [str(tmp_path / f"{i}.png") for i in range(6)]
+    for path in paths:
+        Path(path).write_bytes(tf.io.encode_png(np.zeros((8, 8, 3), np.uint8)).numpy())
+    Path(paths[4]).write_bytes(b"no picture")
+    labels = np.arange(6) % 2
+    data = StreamedImages(np.array(paths, object), labels, ("cat", "dog"), "mine", (0.5,) * 3, (0.5,) * 3, (8, 8, 3))
+    with pytest.raises(Exception, match=r"mine: .*4\.png cannot be read as an image"):
+        list(pipeline(data, batch_size=2))
+    with pytest.raises(ValueError, match=r"mine: .*4\.png cannot be read as an image"):
+        data.to_memory()
+
+
+def test_streams_are_freed_without_the_help_of_the_collector():
+    gc.disable()
+    try:
+        batches = pipeline(numbered(3))
+        assert len(list(batches)) == 1
+        stream_of = weakref.ref(batches.kerasticket_stream)
+        del batches
+        assert stream_of() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,42 @@ def test_a_file_gives_back_every_field(tmp_path, changes):
     assert [path.name for path in tmp_path.iterdir()] == ["set.h5"]
 
 
+def test_fields_become_plain_and_match_what_the_file_gives_back(tmp_path):
+    """NumPy's floats and lists, as people pass them."""
+    given = distilled(class_names=["cat", np.str_("dog")], mean=np.full(3, 0.5, np.float32), std=[0.25] * 3)
+    given.save(tmp_path / "set.h5")
+    DistilledSet.load(tmp_path / "set.h5").check_matches(given)
+    pixels = np.zeros((2, 8, 8, 3), np.uint8)
+    real = ImageSet(pixels, np.array([0, 1]), ["cat", "dog"], "mine", np.full(3, 0.5, np.float32), [0.25] * 3)
+    given.check_matches(real)
+    swapped = ZCA | {"zca": dict(reversed(ZCA["zca"].items()))}
+    distilled(**ZCA).check_matches(distilled(**swapped))
+    for wrong in ({"class_names": "cd"}, {"mean": 0.5}, {"method": 3}, {"labels": [0, 0, 1, 1]}):
+        with pytest.raises(ValueError, match="must be"):
+            distilled(**wrong)
+
+
+def test_a_file_cannot_point_elsewhere_or_claim_more_than_it_holds(tmp_path):
+    """Bytes of other files would be handed on with the next save."""
+    (tmp_path / "secret.bin").write_bytes(bytes(4 * 8 * 8 * 3 * 4))
+    distilled().save(tmp_path / "other.h5")
+    shape = (4, 8, 8, 3)
+    tricks = {
+        "lies in another file": lambda file: file.create_dataset(
+            "images", shape, "f4", external=[(str(tmp_path / "secret.bin"), 0, h5py.h5f.UNLIMITED)]
+        ),
+        "is a link": lambda file: file.__setitem__("images", h5py.ExternalLink(str(tmp_path / "other.h5"), "/images")),
+        "claims .* bytes": lambda file: file.create_dataset("images", (10**4, 512, 512, 3), "f4", chunks=True),
+    }
+    for message, trick in tricks.items():
+        distilled().save(tmp_path / "set.h5")
+        with h5py.File(tmp_path / "set.h5", "a") as file:
+            del file["images"]
+            trick(file)
+        with pytest.raises(ValueError, match=message):
+            DistilledSet.load(tmp_path / "set.h5")
+
+
 def test_the_file_describes_itself(tmp_path):
     distilled().save(tmp_path / "set.h5")
     with h5py.File(tmp_path / "set.h5") as file:
@@ -284,7 +320,7 @@ def test_matching_data_are_accepted():
         (
             ZCA,
             {},
-            "value space: zca {'epsilon': 0.1, 'source': 'cifar10:3.0.2/train'} against [0, 1] normalised",
+            "value space: ZCA of cifar10:3.0.2/train with epsilon 0.1 against [0, 1] normalised",
         ),
     ],
 )

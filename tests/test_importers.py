@@ -67,11 +67,90 @@ def test_each_format_gives_the_images_that_were_written(format, tmp_path, digits
         images = ((images - np.float32(digits.mean)) / np.float32(digits.std)).astype(np.float32)
     elif space == "zca":
         images = ZCA.fit(digits).whitened(images)
-    read = importers.read(write(format, tmp_path, images, labels), format, real=digits)
+    factor = 1 if format == "idc" else None
+    read = importers.read(write(format, tmp_path, images, labels), format, real=digits, factor=factor)
     np.testing.assert_allclose(read.images, images, atol=1e-6)
     np.testing.assert_array_equal(read.labels, labels)
     assert (read.space, read.class_names, read.source) == (space, digits.class_names, digits.source)
-    assert read.factor == (2 if format == "idc" else 1)
+    assert read.factor == 1
+
+
+def test_the_factor_of_idc_is_told_by_its_folder_and_checked(tmp_path, digits, stored):
+    mixed = kt.data.mix(digits, 3, 2)
+    assert importers.read(write("idc", tmp_path, mixed.images, mixed.labels), "idc", real=digits).factor == 2
+    with pytest.raises(ValueError, match=r"said to be of factor 3, but looks like 2 .*Pass factor=2"):
+        importers.read(tmp_path / "data.pt", "idc", real=digits, factor=3)
+    path = write("idc", tmp_path, *stored)
+    with pytest.raises(ValueError, match=r"said to be of factor 2, but looks like 1 .*Pass factor=1"):
+        importers.read(path, "idc", real=digits)
+    folder = tmp_path / "conv3in_grad_mse_nd2000_cut_niter2000_factor1_lr0.005_mix_ipc10"
+    folder.mkdir()
+    assert importers.read(path.rename(folder / "data.pt"), "idc", real=digits).factor == 1
+
+
+def test_named_folders_follow_the_order_of_the_names_that_are_known(tmp_path, digits, stored):
+    """Not their own; without any, they are the names."""
+    real = dataclasses.replace(digits, class_names=tuple(f"digit {name}" for name in "9081726354"))
+    names = [f"digit {label}" for label in range(10)]
+    for name, image in zip(names, stored[0][::3], strict=True):
+        write("folder", tmp_path, image[None], np.array([0]))
+        (tmp_path / "0").rename(tmp_path / name)
+    about = {"mean": (0.5,), "std": (0.5,)}
+    read = importers.read(tmp_path, "folder", class_names=real.class_names, **about)
+    for image, label in zip(read.images, read.labels, strict=True):
+        place = names.index(real.class_names[label])
+        np.testing.assert_allclose(image, stored[0][3 * place], atol=1e-6)
+    assert importers.read(tmp_path, "folder", **about).class_names == tuple(names)
+    with pytest.raises(ValueError, match=r"has classes \['digit 0'.*which are none of \['0', '1'"):
+        importers.read(tmp_path, "folder", real=digits)
+
+
+def test_a_class_in_several_folders_is_refused(tmp_path, stored):
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        write("folder", tmp_path / split, *stored)
+    with pytest.raises(ValueError, match=r"class '0' in .*test.0 and in .*train.0: pass one"):
+        importers.read(tmp_path, "folder")
+
+
+def test_images_that_mtt_has_whitened_back_have_the_labels_of_the_others(tmp_path, digits, stored):
+    path = write("mtt", tmp_path, *stored)
+    read = importers.read(path.rename(tmp_path / "images_zca_best.pt"), "mtt", real=digits)
+    assert (read.space, read.labels.tolist()) == ("unit", stored[1].tolist())
+
+
+def test_large_images_of_mtt_are_not_taken_for_whitened(tmp_path):
+    """ZCA of 128 x 128 pixels would take 45 GiB."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (20, 128, 128, 3), np.uint8)
+    names, labels = ("cat", "dog"), np.arange(20) % 2
+    real = kt.data.ImageSet(pixels, labels, names, "large", (0.5,) * 3, (0.25,) * 3)
+    path = write("mtt", tmp_path, (pixels[:4] / np.float32(255) - np.float32(0.5)) / np.float32(0.25), labels[:4])
+    assert importers.read(path, "mtt", real=real).space == "normalised"
+    with pytest.raises(ValueError, match=r"ZCA of images of 49,152 values would take 45 GiB"):
+        importers.read(path, "mtt", real=real, space="zca")
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (np.zeros((2, 8, 8, 1)), np.array(["cat", "dog"]), "must hold labels"),
+        (np.zeros((2, 8, 8, 1), complex), np.arange(2), "must hold images, numbers"),
+        (np.full((2, 8, 8, 1), "0.5"), np.arange(2), "must hold images, numbers"),
+        (np.zeros((0, 8, 8, 1)), np.arange(0), "must hold images, numbers"),
+        (np.zeros((1, 8, 8, 1)), np.array(0), "must hold labels"),
+    ],
+)
+def test_arrays_of_something_else_are_refused(images, labels, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        importers.read(write("arrays", tmp_path, images, labels), "arrays", mean=(0.5,), std=(0.5,))
+
+
+def test_soft_labels_may_lack_a_class_too(tmp_path, digits, stored):
+    soft = (np.eye(10) * 0.9 + 0.01).astype(np.float32)[stored[1]]
+    path = write("arrays", tmp_path, stored[0][:27], soft[:27])
+    with pytest.raises(ValueError, match=r"no images of the classes \['9'\]"):
+        importers.read(path, "arrays", real=digits)
 
 
 def test_a_wrong_space_is_an_error_with_the_evidence(tmp_path, digits, stored):
@@ -260,34 +339,68 @@ def test_a_file_that_is_cut_within_its_last_storage_is_refused(tmp_path):
         torch_files.load(path)
 
 
+def _shared_tuples(depth: int) -> bytes:
+    """A pickle's tuple of the same tuple twice, and so on: small in memory, of 2^depth parts."""
+    return b"Nq\x00" + b"".join(b"0h%ch%c\x86q%c" % (i, i, i + 1) for i in range(depth))
+
+
 @pytest.mark.parametrize(
     ("code", "message"),
     [
         (b"cnumpy\ndtype\n(S'V8'\ntR.", "something else than numbers"),
         (b"ctorch._utils\n_rebuild_tensor_v2\n}S'__doc__'\nS'x'\nsb.", "sets the state"),
-        (b"]\x8c\x01a" + b"\x85" * 40_000 + b"e.", "tuples, more than"),
+        (b"}N" + b"\x85" * 40_000 + b"K\x00s.", "neither text nor numbers"),  # hashing it would crash Python
+        (b"}(" + _shared_tuples(60) + b"K\x00u.", "neither text nor numbers"),  # or take 2^60 steps
+        (b"(" + _shared_tuples(60) + b"K\x00d.", "neither text nor numbers"),
+        (b"ccollections\nOrderedDict\n((" + _shared_tuples(60) + b"K\x00t\x85tR.", "neither text nor numbers"),
+        (b"\x8f.", "holds a set"),
         (b"(S'storage'\ntQ.", "no storage of a tensor"),
     ],
 )
 def test_what_a_pickle_could_do_harm_with_is_refused(code, message, tmp_path):
     with zipfile.ZipFile(tmp_path / "set.pt", "w") as archive:
         archive.writestr("archive/data.pkl", code)
-    before = torch_files._tensor.__doc__
+    before = torch_files._Unpickler.tensor.__doc__
     with pytest.raises(ValueError, match=message):
         torch_files.load(tmp_path / "set.pt")
-    assert torch_files._tensor.__doc__ == before
+    assert torch_files._Unpickler.tensor.__doc__ == before
 
 
 def test_a_tensor_cannot_reach_beyond_its_storage():
+    tensor = torch_files._Unpickler(io.BytesIO(), None, most=10**6).tensor
     wrapping = (np.uint8(200),), (np.uint8(2),)
     with pytest.raises(ValueError, match="beyond its 143 values"):
-        torch_files._tensor(np.zeros(143), 0, *wrapping)
-    with pytest.raises(ValueError, match="over 1 values"):
-        torch_files._tensor(np.zeros(1), 0, (10**5, 10**5), (0, 0))
+        tensor(np.zeros(143), 0, *wrapping)
     with pytest.raises(ValueError, match="beyond its 4 values"):
-        torch_files._tensor(np.zeros(4), 1, (2, 2), (2, 1))
+        tensor(np.zeros(4), 1, (2, 2), (2, 1))
     with pytest.raises(ValueError, match="negative"):
-        torch_files._tensor(np.zeros(4), -1, (2,), (1,))
+        tensor(np.zeros(4), -1, (2,), (1,))
+    with pytest.raises(ValueError, match="larger than the file"):
+        tensor(np.zeros(1), 0, (10**5, 10**5), (0, 0))
+
+
+def test_many_expanded_tensors_do_not_fill_the_memory():
+    """Each would be small enough alone."""
+    unpickler = torch_files._Unpickler(io.BytesIO(), None, most=10**6)
+    for _ in range(10):
+        unpickler.tensor(np.zeros(1), 0, (10**5,), (0,))
+    with pytest.raises(ValueError, match="far larger than the file"):
+        unpickler.tensor(np.zeros(1), 0, (10**5,), (0,))
+    with pytest.raises(ValueError, match="far larger than the file"):
+        unpickler.bytes("a" * 10**6, "latin1")
+
+
+def test_negated_and_bfloat16_tensors_are_read_and_others_named(tmp_path):
+    """As torch reads them; of float8 the message says what to do."""
+    torch = pytest.importorskip("torch")
+    values = torch.tensor([1.5, -2.0, 3.0])
+    torch.save([torch._neg_view(values), values.to(torch.bfloat16)], tmp_path / "set.pt")
+    negated, half = torch_files.load(tmp_path / "set.pt")
+    assert negated.tolist() == [-1.5, 2, -3]
+    assert (half.dtype, half.tolist()) == (np.float32, [1.5, -2, 3])
+    torch.save([torch.ones(2, dtype=torch.complex64)], tmp_path / "set.pt")
+    with pytest.raises(ValueError, match="ComplexFloatStorage; save its tensors as float32"):
+        torch_files.load(tmp_path / "set.pt")
 
 
 def test_zca_is_the_inverse_root_of_the_covariance(digits):

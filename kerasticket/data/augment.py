@@ -106,11 +106,11 @@ def random_resized_crop(xp, images, boxes):
     Args:
         xp: array namespace.
         images: in any value space.
-        boxes: (n, 4): area as a fraction, log of width / height, and uniform draws for the top and the left
+        boxes: (n, 4): area as a fraction, log of width / height in pixels, and uniform draws for the top and the left
             edge. A side longer than the image is cut to it, where torchvision would draw again.
     """
-    boxes = xp.cast(boxes, "float32")
-    area, ratio = boxes[:, 0], xp.exp(boxes[:, 1])
+    boxes, (height, width) = xp.cast(boxes, "float32"), images.shape[1:3]
+    area, ratio = boxes[:, 0], xp.exp(boxes[:, 1]) * (height / width)
     tall = xp.minimum(xp.sqrt(area / ratio), 1.0)
     wide = xp.minimum(xp.sqrt(area * ratio), 1.0)
     rows = _boxed(xp, tall, boxes[:, 2], images.shape[1])
@@ -162,7 +162,7 @@ def _boxed(xp, length, draws, side: int):
     box = xp.reshape(length, (-1, 1)) * side
     start = xp.reshape(draws, (-1, 1)) * (side - box)
     centres = (pixels(xp, side) + 0.5) * (box / side)
-    return start + xp.minimum(xp.maximum(centres - 0.5, 0.0), box - 1)
+    return start + xp.minimum(xp.maximum(centres - 0.5, 0.0), xp.maximum(box - 1, 0.0))
 
 
 def _near(xp, centres, side: int):

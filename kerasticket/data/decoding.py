@@ -1,5 +1,6 @@
 """Encoded image files (JPEG, PNG, ...) to uint8 arrays of one size, all at once or as a stream."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from kerasticket.data.images import (
     check_labels,
     check_normalisation,
     choose_per_class,
+    make_plain,
 )
 from kerasticket.data.tensorflow_ops import plain, tensorflow
 
@@ -64,6 +66,7 @@ class StreamedImages:
     input_shape: tuple[int, int, int]
 
     def __post_init__(self) -> None:
+        make_plain(self)
         if not len(self.files) or {type(file) for file in self.files} not in ({str}, {bytes}):
             raise ValueError(
                 f"files must be all paths (str) or all encoded images (bytes), at least one: {self.source!r}"
@@ -91,6 +94,16 @@ class StreamedImages:
         encoded = tf.io.read_file(file) if isinstance(self.files[0], str) else file
         return decode(encoded, *self.input_shape)
 
+    def check_readable(self, positions: Iterable[int]) -> None:
+        """Raises ValueError, naming it, if a file of these cannot be read as an image."""
+        for position in positions:
+            file = self.files[position]
+            try:
+                self.read(file)
+            except tensorflow().errors.OpError as error:
+                name = file if isinstance(file, str) else f"image {position}"
+                raise ValueError(f"{self.source}: {name} cannot be read as an image: {error.message[:200]}") from error
+
     def to_memory(self) -> ImageSet:
         """All images decoded, as an `ImageSet`.
 
@@ -99,7 +112,11 @@ class StreamedImages:
         """
         tf = tensorflow()
         files = tf.data.Dataset.from_tensor_slices(list(self.files))
-        images = fill(files.map(plain(self.read), tf.data.AUTOTUNE), len(self), self.input_shape, self.source)
+        try:
+            images = fill(files.map(plain(self.read), tf.data.AUTOTUNE), len(self), self.input_shape, self.source)
+        except ValueError:
+            self.check_readable(range(len(self)))
+            raise
         return ImageSet(images, self.labels, self.class_names, self.source, self.mean, self.std)
 
 

@@ -7,7 +7,6 @@ from kerasticket.data.resize import resize
 
 TRAIN_PER_CLASS = 100
 SPLIT_SEED = 0
-NATIVE_SIZE = 8
 # At 16 x 16 a factor-2 multi-formation cell has the native 8 x 8 pixels.
 DEFAULT_SIZE = 16
 CLASS_NAMES = tuple("0123456789")

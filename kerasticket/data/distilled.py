@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kerasticket.data import distilled_file
-from kerasticket.data.images import check_labels, check_normalisation
+from kerasticket.data.images import check_labels, check_normalisation, make_plain
 from kerasticket.data.multi_formation import cell_size, decode_cells
 
 # What the pixel values mean: [0, 1] un-normalised; (unit - mean) / std; whitened over pixels (MTT).
@@ -83,6 +83,7 @@ class DistilledSet:
     versions: dict[str, str] = field(default_factory=library_versions)
 
     def __post_init__(self) -> None:
+        make_plain(self)
         self._check_images()
         if not isinstance(self.factor, int):
             raise ValueError(f"factor must be a whole number. Received: {self.factor!r}")
@@ -94,6 +95,11 @@ class DistilledSet:
             object.__setattr__(self, name, _as_json(name, getattr(self, name)))
 
     def _check_images(self) -> None:
+        if not (isinstance(self.images, np.ndarray) and isinstance(self.labels, np.ndarray)):
+            raise ValueError(
+                "images and labels must be NumPy arrays. "
+                f"Received: {type(self.images).__name__} and {type(self.labels).__name__}"
+            )
         if self.images.dtype != np.float32 or self.images.ndim != 4 or not len(self.images):
             raise ValueError(
                 "images must be float32 of shape (n, height, width, channels), n at least 1. "
@@ -213,7 +219,9 @@ class DistilledSet:
                 )
 
     def _space_name(self) -> str:
-        return f"zca {self.zca}" if self.space == "zca" else _normalised_name(self.mean, self.std)
+        if self.space == "zca":
+            return f"ZCA of {self.zca['source']} with epsilon {float(self.zca['epsilon'])}"
+        return _normalised_name(self.mean, self.std)
 
     def save(self, path: str | Path) -> None:
         """Writes one HDF5 file, whole or not at all (a temporary name, then a rename).
@@ -236,14 +244,13 @@ class DistilledSet:
         names = {each.name for each in fields(cls)}
         values = distilled_file.read(Path(path), {"images", "labels"}, names - {"images", "labels"})
         try:
-            tuples = {name: tuple(values[name]) for name in ("class_names", "mean", "std")}
-            return cls(**(values | tuples))
+            return cls(**values)
         except (ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"{path} is not a usable distilled set: {error}") from error
 
 
 def _normalised_name(mean: tuple[float, ...], std: tuple[float, ...]) -> str:
-    return f"[0, 1] normalised with mean {tuple(map(float, mean))} and std {tuple(map(float, std))}"
+    return f"[0, 1] normalised with mean {mean} and std {std}"
 
 
 def _as_json(name: str, value: dict) -> dict:

@@ -10,6 +10,7 @@ import numpy as np
 
 FORMAT = "kerasticket distilled set"
 VERSION = 1
+_COMPRESSED = 1100  # times smaller than it was is the most that gzip makes anything
 
 
 def write(path: Path, arrays: dict[str, np.ndarray], described: dict[str, Any]) -> None:
@@ -47,12 +48,24 @@ def read(path: Path, arrays: set[str], described: set[str]) -> dict[str, Any]:
         with h5py.File(path, "r") as file:
             _check_format(path, file)
             values: dict[str, Any] = {name: json.loads(file.attrs[name]) for name in described}
-            values |= {name: file[name][()] for name in arrays}
+            values |= {name: _array(file, name) for name in arrays}
     except (OSError, RuntimeError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(
             f"{path} is truncated, damaged or no HDF5 file of a distilled set: {error}. Make it again."
         ) from error
     return values
+
+
+def _array(file: h5py.File, name: str) -> np.ndarray:
+    """A dataset that lies in this file, and is not far larger than what is stored of it."""
+    dataset = file[name]
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink) or not isinstance(dataset, h5py.Dataset):
+        raise TypeError(f"'{name}' is a link, or no array")
+    if dataset.external or dataset.is_virtual:
+        raise TypeError(f"'{name}' lies in another file")
+    if dataset.nbytes > _COMPRESSED * (dataset.id.get_storage_size() + 2**10):
+        raise TypeError(f"'{name}' claims {dataset.nbytes:,} bytes, far more than the file holds")
+    return dataset[()]
 
 
 def _check_format(path: Path, file: h5py.File) -> None:

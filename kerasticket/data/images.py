@@ -27,17 +27,41 @@ def choose_per_class(labels: np.ndarray, class_names: tuple[str, ...], count: in
     for label, name in enumerate(class_names):
         candidates = np.flatnonzero(labels == label)
         if len(candidates) < count:
-            raise ValueError(
-                f"images_per_class={count}, but class {name!r} has only {len(candidates)} images. "
-                f"Ask for at most {len(candidates)}, or None for all images."
-            )
+            most = f"Ask for at most {len(candidates)}, or None for all images."
+            mend = most if len(candidates) else "Load all classes."
+            raise ValueError(f"images_per_class={count}, but class {name!r} has only {len(candidates)} images. {mend}")
         order = np.argsort(np.random.default_rng([seed, label]).random(len(candidates)), kind="stable")
         chosen.append(candidates[order[:count]])
     return np.sort(np.concatenate(chosen))
 
 
+def make_plain(data) -> None:
+    """Brings names and normalisation of an image set to tuples of str and float, as its file will give them back.
+
+    Raises:
+        ValueError: one of them is something else.
+    """
+    if isinstance(data.class_names, str):
+        raise ValueError(f"class_names must be a sequence of names. Received: {data.class_names!r}")
+    try:
+        plain: dict[str, tuple] = {"class_names": tuple(map(str, data.class_names))}
+        plain |= {name: tuple(map(float, getattr(data, name))) for name in ("mean", "std")}
+    except TypeError as error:
+        raise ValueError(
+            f"class_names, mean and std must be sequences, of names and numbers. Received: "
+            f"class_names={data.class_names!r}, mean={data.mean!r}, std={data.std!r}"
+        ) from error
+    for name, value in plain.items():
+        object.__setattr__(data, name, value)
+    for name in ("source", "method", "command"):
+        if not isinstance(getattr(data, name, ""), str):
+            raise ValueError(f"{name} must be text. Received: {getattr(data, name)!r}")
+
+
 def check_labels(labels: np.ndarray, count: int, class_names: tuple[str, ...]) -> None:
     """Raises ValueError unless `labels` is int64 of shape (count,) and holds positions in `class_names`."""
+    if not isinstance(labels, np.ndarray):
+        raise ValueError(f"labels must be a NumPy array. Received: {type(labels).__name__}")
     if labels.dtype != np.int64 or labels.shape != (count,):
         raise ValueError(
             f"labels must be int64 of shape ({count},), one per image. Received: {labels.dtype} of shape {labels.shape}"
@@ -89,6 +113,9 @@ class ImageSet:
     std: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        make_plain(self)
+        if not isinstance(self.images, np.ndarray):
+            raise ValueError(f"images must be a NumPy array. Received: {type(self.images).__name__}")
         if self.images.dtype != np.uint8 or self.images.ndim != 4:
             raise ValueError(
                 "images must be uint8 of shape (n, height, width, channels). "

@@ -4,9 +4,11 @@ The files do not say which space their pixels are in, and most are misread by so
 against the real images, where they are given: in the right one, distilled images lie near the mean of their class.
 """
 
+import dataclasses
 import math
 import re
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,15 +23,22 @@ from kerasticket.data.images import ImageSet
 from kerasticket.data.tensorflow_ops import tensorflow
 from kerasticket.data.zca import EPSILON, ZCA
 
+_ABSENT = 0.2  # of a class's share of the labels: it has no image of its own
 _SAMPLE, _SAMPLE_BYTES = 500, 2**27  # real images that a class mean is taken over; all of them, as float32
 _ZCA_PIXELS = 4096
+_FACTORS = (1, 2, 3)  # that were published
+_WHITENED_BACK = "images_zca"
 
 
 class Contents(NamedTuple):
-    """What a file holds: images as stored (channels first or last), integer or soft labels."""
+    """What a file holds: images as stored (channels first or last), integer or soft labels.
+
+    Where classes have names of their own, labels are positions in `names`.
+    """
 
     images: np.ndarray
     labels: np.ndarray
+    names: tuple[str, ...] = ()
 
 
 def _pair(path: Path, index: int) -> Contents:
@@ -41,10 +50,11 @@ def _pair(path: Path, index: int) -> Contents:
 
 
 def _two_files(path: Path, index: int) -> Contents:
-    """MTT's and TESLA's `images_*.pt`, with `labels_*.pt` beside it."""
+    """MTT's and TESLA's `images_*.pt`, with `labels_*.pt` beside it; `images_zca_*.pt` is the same whitened back."""
     if "images" not in path.name:
         raise ValueError(f"Expected the file of the images, such as images_best.pt. Received: {path}")
-    return Contents(torch_files.load(path), torch_files.load(path.with_name(path.name.replace("images", "labels"))))
+    labels = path.with_name(path.name.replace(_WHITENED_BACK, "images").replace("images", "labels"))
+    return Contents(torch_files.load(path), torch_files.load(labels))
 
 
 def _several(path: Path, index: int) -> Contents:
@@ -67,14 +77,17 @@ def _arrays(path: Path, index: int) -> Contents:
 
 
 def _image_files(path: Path, index: int) -> Contents:
-    """RDED's `class00003_id00007.jpg`, or a folder per class; classes by number, or in the order of their names."""
+    """RDED's `class00003_id00007.jpg`, or a folder per class; classes by number, or by name."""
+    if not path.is_dir():
+        raise ValueError(f"Expected a folder of images. Received: {path}, which is none")
     files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
     if not files:
         raise ValueError(f"{path} holds no image files ({', '.join(sorted(SUFFIXES))}).")
-    names = [_class_of(file) for file in files]
-    classes = {name: position for position, name in enumerate(sorted(set(names)))}
-    if all(name.isdigit() for name in names):
-        classes = {name: int(name) for name in names}
+    classes = [_class_of(file) for file in files]
+    _check_folders(path, files, classes)
+    numbered = all(name.isdecimal() for name in classes)
+    names = () if numbered else tuple(sorted(set(classes)))
+    labels = [int(name) if numbered else names.index(name) for name in classes]
     encoded = [file.read_bytes() for file in files]
     shapes = {tuple(tensorflow().io.decode_image(each, expand_animations=False).shape) for each in encoded}
     sizes = {shape[:2] for shape in shapes}
@@ -83,7 +96,17 @@ def _image_files(path: Path, index: int) -> Contents:
     channels = 1 if {shape[2] for shape in shapes} == {1} else 3
     height, width = sizes.pop()
     images = [decode(each, height, width, channels).numpy() for each in encoded]
-    return Contents(np.stack(images), np.array([classes[name] for name in names], np.int64))
+    return Contents(np.stack(images), np.array(labels, np.int64), names)
+
+
+def _check_folders(path: Path, files: list[Path], classes: list[str]) -> None:
+    """Raises ValueError where a class lies in several folders, as those of "train" and of "test" beside it."""
+    folders: dict[str, Path] = {}
+    for file, name in zip(files, classes, strict=True):
+        if folders.setdefault(name, file.parent) != file.parent:
+            raise ValueError(
+                f"{path} holds class {name!r} in {folders[name]} and in {file.parent}: pass one folder of the set."
+            )
 
 
 def _class_of(file: Path) -> str:
@@ -129,18 +152,20 @@ def read(
         format: a name in `FORMATS`.
         real: the training images that were distilled. They give class names, mean, std and, for ZCA, the whitening;
             and the space of the file is checked against them.
-        space: "unit", "normalised" or "zca"; default: the format's usual one.
-        factor: multi-formation cells per side; default: the format's usual one (IDC: 2).
+        space: "unit", "normalised" or "zca"; default: the format's usual one (MTT, TESLA: "zca" for images of up to 32
+            pixels a side, "normalised" for larger ones).
+        factor: multi-formation cells per side; default: what IDC's folder name says, else the format's usual one
+            (IDC: 2).
         index: which set of a file of several ("dc", "dsa", "dm").
         **fields: of `DistilledSet`, instead of what `real` says: class_names, source, mean, std, zca.
 
     Raises:
         ValueError: the file is damaged, holds more than tensors, or cannot be a set of this format; its shape or
-            classes are not those of `real`, or its pixels fit another space better.
+            classes are not those of `real`, or its pixels fit another space or factor better.
     """
     if format not in FORMATS:
         raise ValueError(f"Expected a format of {list(FORMATS)}. Received: {format!r}")
-    chosen = FORMATS[format]
+    chosen, told = FORMATS[format], space
     space = chosen.space if space is None else space
     if space not in SPACES:
         raise ValueError(f"Expected a space of {SPACES}. Received: {space!r}")
@@ -152,22 +177,49 @@ def read(
         )
     try:
         contents = chosen.read(path, index)
-    except (OSError, EOFError, TypeError, zipfile.BadZipFile, tensorflow().errors.OpError) as error:
+    except (OSError, EOFError, TypeError, zlib.error, zipfile.BadZipFile, tensorflow().errors.OpError) as error:
         raise ValueError(f"{path} cannot be read as a set of format {format!r}: {error}") from error
     images, labels = _images(contents.images, path), _labels(contents.labels, path)
-    about = _about(real, space, labels, tuple(fields.get("class_names", ()))) | fields
-    distilled = DistilledSet(
-        images, labels, method=format, space=space, factor=chosen.factor if factor is None else factor, **about
-    )
+    if told is None:
+        space = _usual_space(chosen, path, images)
+    if factor is None:
+        factor = _usual_factor(chosen, path)
+    known = tuple(fields.get("class_names") or (real.class_names if real else ()))
+    labels = _by_name(labels, contents.names, known, path)
+    about = _about(real, space, labels, known or contents.names) | fields
+    distilled = DistilledSet(images, labels, method=format, space=space, factor=factor, **about)
     if real is not None:
         _check(distilled, real, path)
     return distilled
 
 
+def _usual_space(chosen: Format, path: Path, images: np.ndarray) -> str:
+    """MTT and TESLA whiten images of 32 pixels alone, and write a copy that is whitened back."""
+    if chosen.space == "zca" and _WHITENED_BACK in path.name:
+        return "unit"
+    return "normalised" if chosen.space == "zca" and images[0].size > _ZCA_PIXELS else chosen.space
+
+
+def _usual_factor(chosen: Format, path: Path) -> int:
+    """IDC's folders tell it: `.../conv3in_grad_mse_nd2000_cut_niter2000_factor2_lr0.005_mix_ipc10/data.pt`."""
+    told = re.findall(r"_factor(\d+)_", str(path)) if chosen.factor > 1 else []
+    return int(told[-1]) if told else chosen.factor
+
+
+def _by_name(labels: np.ndarray, names: tuple[str, ...], known: tuple[str, ...], path: Path) -> np.ndarray:
+    """Labels, which are positions in the names of the file, as positions in those that are known."""
+    if not names or not known:
+        return labels
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(f"{path} has classes {unknown[:5]}, which are none of {list(known[:12])}: rename the folders.")
+    return np.array([known.index(name) for name in names], np.int64)[labels]
+
+
 def _images(images: Any, path: Path) -> np.ndarray:
     """float32, channels last; bytes become [0, 1]."""
-    if not isinstance(images, np.ndarray) or images.ndim != 4:
-        raise ValueError(f"{path} must hold images with four axes. Received: {_outline(images)}")
+    if not _is_numbers(images) or images.ndim != 4 or not images.size:
+        raise ValueError(f"{path} must hold images, numbers with four axes. Received: {_outline(images)}")
     if images.shape[1] in (1, 3) and images.shape[3] not in (1, 3):
         images = images.transpose(0, 2, 3, 1)
     if images.dtype == np.uint8:
@@ -176,11 +228,15 @@ def _images(images: Any, path: Path) -> np.ndarray:
 
 
 def _labels(labels: Any, path: Path) -> np.ndarray:
-    if not isinstance(labels, np.ndarray) or labels.ndim > 2:
+    if not _is_numbers(labels) or labels.ndim not in (1, 2):
         raise ValueError(f"{path} must hold labels with one axis, or two if soft. Received: {_outline(labels)}")
     if labels.ndim < 2 and not np.array_equal(labels, np.trunc(labels)):
         raise ValueError(f"{path} must hold whole numbers as labels. Received: {labels[:5]}")
     return labels.astype(np.float32) if labels.ndim == 2 else labels.astype(np.int64)
+
+
+def _is_numbers(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind in "biuf"
 
 
 def _outline(value: Any) -> str:
@@ -214,9 +270,11 @@ def _check(distilled: DistilledSet, real: ImageSet, path: Path) -> None:
         raise ValueError(
             f"{path} holds images of shape {distilled.input_shape}; those of {real.source} have {real.input_shape}."
         )
-    labels = distilled.labels
-    present = np.flatnonzero(labels.sum(axis=0)) if distilled.is_soft else labels
-    missing = sorted(set(range(real.num_classes)) - set(present.tolist()))
+    if distilled.is_soft:
+        lacks = distilled.labels.mean(axis=0) < _ABSENT / real.num_classes  # none is exactly 0
+    else:
+        lacks = np.bincount(distilled.labels, minlength=real.num_classes) == 0
+    missing = np.flatnonzero(lacks).tolist()
     if missing:
         raise ValueError(f"{path} has no images of the classes {[real.class_names[label] for label in missing]}.")
     absent = [name for label, name in enumerate(real.class_names) if not (real.labels == label).any()]
@@ -233,6 +291,31 @@ def _check(distilled: DistilledSet, real: ImageSet, path: Path) -> None:
             f"{path} is said to be in space {distilled.space!r}, but looks like {better!r} ({told}). "
             f"Pass space={better!r} if that is right."
         )
+    _check_factor(distilled, real, path)
+
+
+def _check_factor(distilled: DistilledSet, real: ImageSet, path: Path) -> None:
+    """Raises ValueError if images that are taken apart fit the real ones clearly better in cells of another size."""
+    if distilled.factor == 1 or distilled.space == "zca":
+        return
+
+    def own(factor: int) -> float:
+        return evidence(dataclasses.replace(distilled, factor=factor), real)[distilled.space].own
+
+    told, others = own(distilled.factor), [factor for factor in _FACTORS if factor != distilled.factor]
+    shares = {factor: own(factor) for factor in others}
+    best = max(shares, key=lambda factor: shares[factor])
+    if _is_nearer(shares[best], told, len(distilled) * best**2):
+        raise ValueError(
+            f"{path} is said to be of factor {distilled.factor}, but looks like {best} ({told:.0%} of the decoded "
+            f"images lie nearest to the mean of their class, {shares[best]:.0%} with factor {best}). "
+            f"Pass factor={best} if that is right."
+        )
+
+
+def _is_nearer(share: float, told: float, count: int) -> bool:
+    """Whether a share of so many images that lie near their class's mean is clearly larger than what is told gives."""
+    return share > told / 0.6 + 0.5 / np.sqrt(count)
 
 
 class Fit(NamedTuple):
@@ -251,7 +334,7 @@ def evidence(distilled: DistilledSet, real: ImageSet) -> dict[str, Fit]:
     images, labels = distilled.decode()
     labels = labels.argmax(axis=1) if distilled.is_soft else labels
     rows, of_rows = _sample(real)
-    mean, std = np.asarray(real.mean, np.float32), np.asarray(real.std, np.float32)
+    mean, std = (np.asarray(ours or of_real, np.float32) for ours, of_real in _normalisations(distilled, real))
     spaces = {"unit": rows, "normalised": (rows - mean) / std}
     pixels = math.prod(real.input_shape)
     if distilled.space == "zca" or (distilled.space != "unit" and pixels <= _ZCA_PIXELS):
@@ -261,6 +344,10 @@ def evidence(distilled: DistilledSet, real: ImageSet) -> dict[str, Fit]:
         centres = np.stack([those[of_rows == label].mean(axis=0) for label in range(real.num_classes)])
         found[space] = Fit(_nearest_is_own(images, labels, centres), float(images.std() / those.std()))
     return found
+
+
+def _normalisations(distilled: DistilledSet, real: ImageSet):
+    return (distilled.mean, real.mean), (distilled.std, real.std)
 
 
 def _sample(real: ImageSet) -> tuple[np.ndarray, np.ndarray]:
@@ -278,9 +365,8 @@ def _better_space(found: dict[str, Fit], told: str, count: int) -> str | None:
     have up to about three times that of real ones.
     """
     ours, better = found[told], {}
-    noise = 0.5 / np.sqrt(count)  # of a share of so many images
     for space, fit in found.items():
-        nearer = fit.own > ours.own / 0.6 + noise
+        nearer = _is_nearer(fit.own, ours.own, count)
         spread = not 1 / 3 < ours.spread < 3 and 1 / 3 < fit.spread < 3 and fit.own > 0.8 * ours.own
         if space != told and (nearer or spread):
             better[space] = fit.own

@@ -59,6 +59,9 @@ def seek(round: int = 0, epoch: int = 0, *, only: "tf.data.Dataset | None" = Non
     An iteration that has begun is not disturbed. Pipelines that neither shuffle nor augment give the same
     anyway.
 
+    Raises:
+        ValueError: `only` is a dataset that was derived from a pipeline.
+
     Example:
         >>> from kerasticket.data.real import load
         >>> batches = pipeline(load("digits", images_per_class=2), batch_size=20)
@@ -67,6 +70,8 @@ def seek(round: int = 0, epoch: int = 0, *, only: "tf.data.Dataset | None" = Non
         >>> bool((next(iter(batches))[0].numpy() == first).all())
         True
     """
+    if only is not None and not hasattr(only, "kerasticket_stream"):
+        raise ValueError(f"Expected a pipeline that `pipeline` made, not one derived from it. Received: {only!r}")
     for position in list(Position.live) if only is None else [only.kerasticket_stream.position]:
         position.round, position.epoch = round, epoch
 
@@ -195,6 +200,7 @@ class Stream:
         self.count, self.batch_size, self.shuffle = _count(data), batch_size, shuffle
         self.per_pass = -(-self.count // batch_size)
         self.seed = (seed & 0x7FFFFFFF, seed >> 31)
+        self.files = data if isinstance(data, StreamedImages) else None
         with tf.device("CPU:0"):
             self.make = _batch_maker(data, augmentation)
         number, key = tf.TensorSpec((), tf.int64), tf.TensorSpec((2,), tf.int64)
@@ -202,7 +208,7 @@ class Stream:
         self._begin = tf.function(self._key_and_order, autograph=False).get_concrete_function(number, number)
         self._batch = tf.function(self._make, autograph=False).get_concrete_function(key, order, number)
         # Batches of two passes that follow each other may be made at the same time.
-        self.begin = lru_cache(maxsize=4)(self._begin_pass)
+        self.begin = lru_cache(maxsize=4)(weak(self._begin_pass))
         self.lock, self.coming = Lock(), dict[tuple[int, int], Future]()
 
     def batch(self, round, number, end):
@@ -223,7 +229,13 @@ class Stream:
         """Images and labels of one batch."""
         tf = tensorflow()
         key, order = self.begin(round, number // self.per_pass)
-        return self._batch(key, order, tf.constant(number % self.per_pass, tf.int64))
+        place = number % self.per_pass
+        try:
+            return self._batch(key, order, tf.constant(place, tf.int64))
+        except tf.errors.OpError:
+            if self.files is not None:
+                self.files.check_readable(order.numpy()[place * self.batch_size : (place + 1) * self.batch_size])
+            raise
 
     def _begin_pass(self, round: int, number: int):
         tf = tensorflow()

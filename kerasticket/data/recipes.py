@@ -1,6 +1,7 @@
 """An augmentation recipe: the operations of `AUGMENTATIONS` that a batch passes through, then CutMix."""
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import dataclass
 from typing import Any
 
 from kerasticket.data.augment import AUGMENTATIONS, Uniform
@@ -52,7 +53,7 @@ class Augmentation:
             raise ValueError(f"one_of must name some of {MOVES}, each once. Received: {self.one_of}")
         if not 0 <= self.cutmix <= 1:
             raise ValueError(f"cutmix is a probability, 0 to 1. Received: {self.cutmix}")
-        if not 0 <= self.jitter < 1 or self.lighting < 0:
+        if not (0 <= self.jitter < 1 and 0 <= self.lighting < math.inf):
             raise ValueError(
                 f"jitter must lie in [0, 1), lighting be at least 0. Received: {self.jitter}, {self.lighting}"
             )
@@ -71,10 +72,6 @@ class Augmentation:
     def steps(self) -> tuple[str, ...]:
         """The operations on normalised images, in order; of those in `one_of`, only one is applied."""
         return ("flip",) * self.flip + COLOUR * self.colour + self.one_of + ("cutout",) * self.cutout
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields as JSON types; `Augmentation(**fields)` is the reverse."""
-        return asdict(self)
 
 
 def draw(xp, recipe: Augmentation, uniform: Uniform, count) -> dict[str, Any]:

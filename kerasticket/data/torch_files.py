@@ -8,7 +8,6 @@ import io
 import math
 import operator
 import pickle
-import pickletools
 import struct
 import zipfile
 from collections import OrderedDict
@@ -18,6 +17,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+_BFLOAT16 = "bfloat16"  # not one of NumPy's: read as float32
 _STORAGES = {
     "BoolStorage": "?",
     "ByteStorage": "u1",
@@ -26,11 +26,12 @@ _STORAGES = {
     "IntStorage": "<i4",
     "LongStorage": "<i8",
     "HalfStorage": "<f2",
+    "BFloat16Storage": _BFLOAT16,
     "FloatStorage": "<f4",
     "DoubleStorage": "<f8",
 }
-_TUPLES = 30_000  # in one pickle; far deeper ones crash the interpreter when they are hashed
-_EXPANDED = 2**24  # values that a tensor may have beyond those of its storage, by strides of 0
+_EXPANDED = 2**24  # values that the tensors of a file may have beyond those that are in it, by strides of 0
+_KEYS = (str, bytes, int, float, bool, type(None))
 # The first two pickles of a file written before torch 1.6.
 _OLD_MAGIC, _OLD_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
@@ -50,10 +51,12 @@ def load(path: str | Path) -> Any:
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"Expected a file of torch.save. Received: {path}, which does not exist")
+        found = "is a folder" if path.is_dir() else "does not exist"
+        raise ValueError(f"Expected a file of torch.save. Received: {path}, which {found}")
     try:
-        read = _read_zip if zipfile.is_zipfile(path) else _read_old
-        return read(path)
+        with open(path, "rb") as file:
+            zipped = file.read(2) == b"PK"
+        return _read_zip(path) if zipped else _read_old(path)
     except Forbidden as error:
         raise ValueError(f"{path} is refused, nothing of it was run: {error}") from error
     except Exception as error:  # a damaged pickle raises whatever its broken opcodes lead to
@@ -68,18 +71,24 @@ class _Unpickler(pickle._Unpickler):
     """Knows the names in `_NAMES` and the storages; `storage` turns (dtype, key, count) into an array.
 
     It is Python's own, as in C's nobody can say what setting a state may do, and its memo can be made to fill memory.
+    All that it makes may have `most` values. Keys must be plain, as the hash of tuples that share their parts takes
+    time that doubles with each of them.
     """
 
-    def __init__(self, file, storage: Callable[[str, str, int], np.ndarray]) -> None:
+    def __init__(self, file, storage: Callable[[str, str, int], np.ndarray], most: int) -> None:
         super().__init__(file)
-        self.storage = storage
+        self.storage, self.left = storage, most
+        self.names = _NAMES | {("_codecs", "encode"): self.bytes}
+        self.names |= {("torch._utils", name): self.tensor for name in ("_rebuild_tensor", "_rebuild_tensor_v2")}
 
     def find_class(self, module: str, name: str) -> Any:
         if module in ("torch", "torch.storage") and name in _STORAGES:
             return _STORAGES[name]
-        if (module, name) not in _NAMES:
+        if module in ("torch", "torch.storage") and name.endswith("Storage"):
+            raise ValueError(f"it holds a torch.{name}; save its tensors as float32")
+        if (module, name) not in self.names:
             raise Forbidden(f"it wants to use {module}.{name}, and may only hold tensors in lists and dicts.")
-        return _NAMES[module, name]
+        return self.names[module, name]
 
     def persistent_load(self, saved_id: Any) -> np.ndarray:
         is_one = isinstance(saved_id, tuple) and len(saved_id) >= 5 and saved_id[0] == "storage"
@@ -89,6 +98,26 @@ class _Unpickler(pickle._Unpickler):
             raise Forbidden("it refers to a part of a storage, which torch has not written for years.")
         return self.storage(saved_id[1], saved_id[2], operator.index(saved_id[4]))
 
+    def tensor(self, storage: np.ndarray, offset: int, size: tuple, stride: tuple, *more: Any) -> np.ndarray:
+        """What `torch._utils._rebuild_tensor_v2` makes; of `more`, the third may say that values are negated."""
+        about = more[2] if len(more) > 2 else None
+        if about and (not isinstance(about, dict) or set(about) != {"neg"}):
+            raise ValueError("a tensor with properties that are not known here; save a .clone() of it")
+        made = _view(storage, offset, size, stride, self.spend)
+        return -made if about and about["neg"] else made
+
+    def bytes(self, text: str, encoding: str) -> bytes:
+        """How old pickles hold bytes."""
+        if encoding != "latin1" or not isinstance(text, str):
+            raise Forbidden(f"it encodes text as {encoding!r}, which pickles of bytes do not.")
+        self.spend(len(text))
+        return text.encode("latin1")
+
+    def spend(self, count: int) -> None:
+        self.left -= count
+        if self.left < 0:
+            raise ValueError("its tensors are far larger than the file")
+
     def load_build(self) -> None:
         """What sets a state: NumPy's number types and state dicts bring one that they do not need."""
         stack: list[Any] = self.stack  # type: ignore[attr-defined]
@@ -97,20 +126,42 @@ class _Unpickler(pickle._Unpickler):
         if not (native or isinstance(target, OrderedDict)):
             raise Forbidden("it sets the state of something that is no tensor.")
 
-    dispatch: ClassVar = {**pickle._Unpickler.dispatch, pickle.BUILD[0]: load_build}  # type: ignore[dict-item]
+    def load_setitem(self) -> None:
+        stack: list[Any] = self.stack  # type: ignore[attr-defined]
+        value, key = stack.pop(), stack.pop()
+        _fill(stack[-1], [key, value])
+
+    def load_setitems(self) -> None:
+        items = self.pop_mark()  # type: ignore[attr-defined]
+        _fill(self.stack[-1], items)  # type: ignore[attr-defined]
+
+    def load_dict(self) -> None:
+        made: dict = {}
+        _fill(made, self.pop_mark())  # type: ignore[attr-defined]
+        self.append(made)  # type: ignore[attr-defined]
+
+    def refuse_set(self) -> None:
+        raise Forbidden("it holds a set, and may only hold tensors in lists and dicts.")
+
+    dispatch: ClassVar[dict[int, Any]] = {
+        **pickle._Unpickler.dispatch,
+        pickle.BUILD[0]: load_build,
+        pickle.SETITEM[0]: load_setitem,
+        pickle.SETITEMS[0]: load_setitems,
+        pickle.DICT[0]: load_dict,
+        pickle.EMPTY_SET[0]: refuse_set,
+        pickle.FROZENSET[0]: refuse_set,
+    }
 
 
-def _unpickled(file, storage: Callable[[str, str, int], np.ndarray]) -> Any:
-    """One pickle, which ends where the next may begin."""
-    start = file.tell()
-    tuples = sum(opcode.name.startswith("TUPLE") for opcode, _, _ in pickletools.genops(file))
-    if tuples > _TUPLES:
-        raise Forbidden(f"it holds {tuples} tuples, more than any set of images.")
-    file.seek(start)
-    return _Unpickler(file, storage).load()
+def _fill(target: Any, items: list) -> None:
+    """Keys and values in turns, into a dict."""
+    if not isinstance(target, dict) or not all(isinstance(key, _KEYS) for key in items[::2]):
+        raise Forbidden("it has keys that are neither text nor numbers.")
+    target.update(zip(items[::2], items[1::2], strict=True))
 
 
-def _tensor(storage: np.ndarray, offset: int, size: tuple, stride: tuple, *_) -> np.ndarray:
+def _view(storage: np.ndarray, offset: int, size: tuple, stride: tuple, spend: Callable[[int], None]) -> np.ndarray:
     """The view of a storage that a tensor is, copied."""
     if not isinstance(storage, np.ndarray) or storage.ndim != 1 or len(size) != len(stride):
         raise Forbidden("it rebuilds a tensor from something that is no storage.")
@@ -118,15 +169,27 @@ def _tensor(storage: np.ndarray, offset: int, size: tuple, stride: tuple, *_) ->
     size, stride = (tuple(map(operator.index, part)) for part in (size, stride))
     if min((offset, *size, *stride)) < 0:
         raise ValueError("a negative size")
-    if math.prod(size) > len(storage) + _EXPANDED:
-        raise ValueError(f"a tensor of shape {size} over {len(storage)} values")
     if 0 in size:
         return np.zeros(size, storage.dtype)
+    spend(math.prod(size))
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
     if last >= len(storage):
         raise ValueError(f"a tensor of shape {size} reaches beyond its {len(storage)} values")
     strides = [step * storage.itemsize for step in stride]
     return np.lib.stride_tricks.as_strided(storage[offset:], size, strides).copy()
+
+
+def _values(data: bytes, dtype: str, count: int) -> np.ndarray:
+    """The first numbers in little-endian bytes."""
+    if dtype != _BFLOAT16:
+        return np.frombuffer(data, dtype, count)
+    return (np.frombuffer(data, "<u2", count).astype("<u4") << 16).view("<f4")  # the upper half of a float32
+
+
+def _ordered(pairs: Any = ()) -> OrderedDict:
+    made: OrderedDict = OrderedDict()
+    _fill(made, [part for pair in pairs for part in pair])
+    return made
 
 
 def _parameter(data: np.ndarray, *_) -> np.ndarray:
@@ -144,19 +207,10 @@ def _scalar(dtype: np.dtype, data: bytes) -> Any:
     return np.frombuffer(data, dtype, count=1)[0]
 
 
-def _bytes(text: str, encoding: str) -> bytes:
-    if encoding != "latin1":
-        raise Forbidden(f"it encodes text as {encoding!r}, which pickles of bytes do not.")
-    return text.encode("latin1")
-
-
 _NAMES: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): OrderedDict,
-    ("torch._utils", "_rebuild_tensor"): _tensor,
-    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("collections", "OrderedDict"): _ordered,
     ("torch._utils", "_rebuild_parameter"): _parameter,
     # Accuracies beside the tensors are often NumPy numbers.
-    ("_codecs", "encode"): _bytes,
     ("numpy", "dtype"): _dtype,
     ("numpy.core.multiarray", "scalar"): _scalar,
     ("numpy._core.multiarray", "scalar"): _scalar,
@@ -179,9 +233,9 @@ def _read_zip(path: Path) -> Any:
         def storage(dtype: str, key: str, count: int) -> np.ndarray:
             if key not in storages:
                 storages[key] = archive.read(f"{folder}data/{key}")
-            return np.frombuffer(storages[key], dtype, count)
+            return _values(storages[key], dtype, count)
 
-        return _unpickled(io.BytesIO(archive.read(pickled[0])), storage)
+        return _Unpickler(io.BytesIO(archive.read(pickled[0])), storage, path.stat().st_size + _EXPANDED).load()
 
 
 def _read_old(path: Path) -> Any:
@@ -189,21 +243,26 @@ def _read_old(path: Path) -> Any:
     storages: dict[str, np.ndarray] = {}
 
     def storage(dtype: str, key: str, count: int) -> np.ndarray:
+        if dtype == _BFLOAT16:
+            raise ValueError("bfloat16 in the form of before torch 1.6")
         if count * np.dtype(dtype).itemsize > path.stat().st_size:
             raise ValueError(f"storage {key} is larger than the file")
         return storages.setdefault(key, np.zeros(count, dtype))
 
+    def unpickled(file) -> Any:  # one pickle, which ends where the next begins
+        return _Unpickler(file, storage, path.stat().st_size + _EXPANDED).load()
+
     with open(path, "rb") as file:
-        head = [_unpickled(file, storage) for _ in range(3)]
+        head = [unpickled(file) for _ in range(3)]
         if head[:2] != [_OLD_MAGIC, _OLD_PROTOCOL] or not head[2].get("little_endian"):
             raise ValueError("it does not begin as files of torch.save do")
         start = file.tell()
-        _unpickled(file, storage)  # says which storages there are
-        for key in _unpickled(file, storage):
+        unpickled(file)  # says which storages there are
+        for key in unpickled(file):
             values = storages[str(key)]
             (count,) = struct.unpack("<q", file.read(8))
             if count != len(values):
                 raise ValueError(f"storage {key} has {count} values, not {len(values)}")
             values[:] = np.frombuffer(file.read(values.nbytes), values.dtype, len(values))
         file.seek(start)
-        return _unpickled(file, storage)
+        return unpickled(file)

@@ -9,6 +9,7 @@ from kerasticket.data.distilled import DistilledSet
 from kerasticket.data.images import ImageSet
 
 EPSILON = 0.1  # MTT's; kornia's own default is 1e-6
+MOST_VALUES = 12_288
 _ROWS = 5000  # images at a time
 
 
@@ -37,6 +38,10 @@ class ZCA:
     def fit(cls, real: ImageSet, epsilon: float = EPSILON) -> "ZCA":
         """Fits to all images: for CIFAR-10 (3,072 pixels) half a minute on two cores.
 
+        Raises:
+            ValueError: other than images in memory, fewer than two of them, more than `MOST_VALUES` values in each, or
+                epsilon <= 0.
+
         Example:
             >>> from kerasticket.data.real import load
             >>> digits = load("digits", images_per_class=20)
@@ -49,6 +54,11 @@ class ZCA:
         if epsilon <= 0 or len(real) < 2:
             raise ValueError(f"Expected epsilon > 0 and images to fit to. Received: {epsilon=}, {len(real)} images")
         pixels = int(np.prod(real.input_shape))
+        if pixels > MOST_VALUES:
+            raise ValueError(
+                f"ZCA of images of {pixels:,} values would take {20 * pixels**2 / 2**30:.0f} GiB: it is meant for at "
+                f"most {MOST_VALUES:,}, 64 x 64 x 3. Load smaller images (image_size=), or take space='normalised'."
+            )
         sums, products = np.zeros(pixels), np.zeros((pixels, pixels))
         pivot = _pixels(real, 0, _ROWS).mean(axis=0)  # keeps the digits of the sums of products
         for start in range(0, len(real), _ROWS):
