@@ -6,14 +6,12 @@ import sys
 import weakref
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kerasticket.data import (
-    DIGITS,
     PAPER_IMAGENET,
     Augmentation,
     DistilledSet,
@@ -26,6 +24,8 @@ from kerasticket.data import (
 )
 from kerasticket.data.images import aligned_empty
 from kerasticket.data.pipeline import Position, share
+
+pytestmark = pytest.mark.same_on_every_backend  # tf.data makes the batches on all of them; see test_pipelines_in_fit.py
 
 RECIPE = Augmentation(flip=True, one_of=("crop",), cutmix=0.5)
 
@@ -279,58 +279,6 @@ def test_bad_settings_are_refused(arguments, message):
 def test_other_data_are_refused():
     with pytest.raises(ValueError, match=r"data must be an ImageSet.*Received: list"):
         pipeline([1, 2])
-
-
-class Positioned(keras.callbacks.Callback):
-    """What a training callback does."""
-
-    def on_epoch_begin(self, epoch, logs=None):
-        seek(round=0, epoch=epoch)
-
-
-def test_fit_on_this_backend_is_traced_once_and_repeats_itself():
-    shapes = []
-
-    class Watched(keras.layers.Flatten):
-        def call(self, x):
-            shapes.append(tuple(x.shape))
-            return super().call(x)
-
-    def weights() -> list[np.ndarray]:
-        keras.utils.set_random_seed(0)
-        model = keras.Sequential([keras.Input((16, 16, 1)), Watched(name="flat"), keras.layers.Dense(10, name="head")])
-        model.compile(keras.optimizers.SGD(0.01), keras.losses.CategoricalCrossentropy(from_logits=True))
-        batches = pipeline(load("digits", images_per_class=7), batch_size=32, passes=2, augmentation=DIGITS)
-        model.fit(batches, epochs=3, verbose=0, shuffle=False, callbacks=[Positioned()])
-        return model.get_weights()
-
-    first, second = weights(), weights()
-    for a, b in zip(first, second, strict=True):
-        np.testing.assert_array_equal(a, b)
-    if keras.backend.backend() == "tensorflow":
-        assert {shape[0] for shape in shapes} == {None}
-
-
-def test_fit_sees_exactly_the_epochs_that_its_callback_seeks():
-    """Keras may peek at a batch before training; the epochs themselves are those of a fresh pipeline."""
-    import tensorflow as tf
-
-    seen: list[float] = []
-
-    def watch(images, labels):
-        tf.py_function(lambda values: seen.extend(values.numpy()), [images[:, 0, 0, 0]], [])
-        return images, labels
-
-    settings_of_both = {"batch_size": 8, "seed": 4, "passes": 2}
-    batches = pipeline(numbered(20), **settings_of_both)
-    model = keras.Sequential(
-        [keras.Input((4, 4, 3)), keras.layers.Flatten(name="flat"), keras.layers.Dense(3, name="head")]
-    )
-    model.compile("sgd", "mse")
-    model.fit(batches.map(watch), epochs=3, verbose=0, shuffle=False, callbacks=[Positioned()])
-    fresh = pipeline(numbered(20), **settings_of_both)
-    expected = [value for _ in range(3) for images, _ in stream(fresh) for value in images[:, 0, 0, 0]]
-    assert seen[-len(expected) :] == expected
 
 
 def test_importing_the_room_is_light():
