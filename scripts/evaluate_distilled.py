@@ -106,6 +106,8 @@ def check(config: Config) -> None:
         raise ValueError(f"Expected --augmentation of {list(augmentations())}. Received: '{config.augmentation}'.")
     if config.nets < 2:
         raise ValueError(f"Expected --nets of at least 2, for mean and std. Received: {config.nets}.")
+    if config.format == "kerasticket" and (config.space is not None or config.factor is not None):
+        raise ValueError("--space and --factor are of other projects' files: kerasticket's say both themselves.")
     unknown = [name for name in config.architectures if name not in ARCHITECTURES]
     if unknown or not config.architectures:
         raise ValueError(f"Expected --architectures of {list(ARCHITECTURES)}. Received: {config.architectures}.")

@@ -123,6 +123,7 @@ def test_bad_settings_are_refused(tmp_path):
         ({"architectures": ("perceptron",)}, "--architectures of"),
         ({"architectures": ()}, "--architectures of"),
         ({"nets": 1}, "--nets of at least 2"),
+        ({"factor": 2}, "say both themselves"),
         ({"full_accuracy": 84.8}, "--full-accuracy in"),
         ({"full_accuracy": 0.8, "architectures": ("convnet3", "resnet10")}, "of a single architecture"),
     ):

@@ -171,3 +171,8 @@ def test_a_folder_of_something_else_is_refused(digits, tmp_path, monkeypatch):
     (tmp_path / "training.npz").write_bytes(b"half")
     with pytest.raises(ValueError, match="no state of a training, or damaged"):
         measured(data, digits, folder=tmp_path)
+
+
+def test_real_images_have_no_controls(digits):
+    with pytest.raises(ValueError, match=r"Expected a DistilledSet; for real images pass build=. Received: ImageSet"):
+        evaluate(digits, digits)

@@ -135,6 +135,31 @@ def test_a_method_refuses_a_factor_that_does_not_fit_the_images(name, digits):
 
 
 @pytest.mark.same_on_every_backend
+@pytest.mark.parametrize("name", [name for name in METHODS if hasattr(METHODS[name], "matching")])
+@pytest.mark.parametrize("ignored", [{"jitter": 0.4}, {"cutmix": 0.5}, {"random_resized_crop": (0.5, 1.0)}])
+def test_a_method_refuses_an_augmentation_that_matching_would_leave_out(name, ignored):
+    with pytest.raises(ValueError, match="operations on normalised images"):
+        small(name, matching=kt.data.Augmentation(colour=True, siamese=True, **ignored))
+
+
+@pytest.mark.same_on_every_backend
+@pytest.mark.parametrize("name", ["idc", "mtt"])
+def test_checkpoints_and_experts_are_of_one_normalisation(name, digits, tmp_path):
+    """The same pixels, seen by networks in another way."""
+    options = {"folder": str(tmp_path / "experts")} if name == "mtt" else {}
+    method, other = small(name, **options), dataclasses.replace(digits, mean=(0.5,), std=(0.25,))
+    checkpoint = None if name == "mtt" else tmp_path / "state.npz"
+    method.distill(digits, ipc=1, seed=0, checkpoint=checkpoint)
+    with pytest.raises(ValueError, match="mean was .*, is now"):
+        method.distill(other, ipc=1, seed=0, checkpoint=checkpoint)
+
+
+def test_features_have_no_cosine_of_output_units():
+    with pytest.raises(ValueError, match="'mse' or 'l1' for features"):
+        small("idc", objective="features", distance="cosine")
+
+
+@pytest.mark.same_on_every_backend
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_refuses_unknown_networks(name):
     with pytest.raises(ValueError, match="Expected model among"):

@@ -18,7 +18,7 @@ from kerasticket.data.multi_formation import decode_cells
 from kerasticket.data.recipes import augment, draw
 from kerasticket.distillation.loop import Progress, finished, run
 from kerasticket.distillation.networks import fresh_network, fresh_weights
-from kerasticket.distillation.starts import INITIALISATIONS, starting_images
+from kerasticket.distillation.starts import INITIALISATIONS, check_matching, starting_images
 from kerasticket.models import MODELS
 from kerasticket.params import Params
 
@@ -67,8 +67,7 @@ class DistributionMatching:
         for name in ("factor", "iterations", "real_batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"Expected {name} >= 1. Received: {name}={getattr(self, name)}")
-        if not self.matching.siamese:
-            raise ValueError("Matching needs one draw for real and synthetic images: pass siamese=True.")
+        check_matching(self.matching)
 
     def distill(
         self,

@@ -123,6 +123,8 @@ def evaluate(
     recipe = recipe or Recipe(1000, augmentation=PAPER_CIFAR, passes_per_epoch=20)
     if build is not None:
         return accuracy_of(data, test, build=build, recipe=recipe, seeds=range(nets) if seeds is None else seeds)
+    if not isinstance(data, DistilledSet):
+        raise ValueError(f"Expected a DistilledSet; for real images pass build=. Received: {type(data).__name__}")
     unknown = [name for name in architectures if name not in ARCHITECTURES]
     if unknown:
         raise ValueError(f"Expected architectures among {list(ARCHITECTURES)}. Received: {unknown}")

@@ -102,6 +102,8 @@ class StoredExpert(Sequence[Params]):
     def __init__(self, path: Path, about: dict[str, Any]):
         self.path, self.epochs = path, about["epochs"]
         with self._open() as file:
+            if "about" not in file.files:
+                raise ValueError(f"'{path}' holds no expert. Delete it, or choose another folder.")
             before = json.loads(str(file["about"]))
             self.names = [key.removeprefix("0|") for key in file.files if key.startswith("0|")]
             whole = {"about"} | {f"{epoch}|{name}" for epoch in range(len(self)) for name in self.names}
@@ -169,6 +171,7 @@ class _Recorder(keras.callbacks.Callback):
 def _about(images: ImageSet, zca: ZCA | None, recipe: Recipe, model: str, width: int, seed: int) -> dict[str, Any]:
     """All that decides the weights of all experts but what computes, as JSON has it."""
     about: dict[str, Any] = {"model": model, "width": width, "seed": seed, "source": images.source}
+    about |= {"mean": images.mean, "std": images.std}
     about |= {"data_sha256": digest(images), "zca": zca.described if zca else None}  # its bits depend on the machine
     return json.loads(json.dumps(about | dataclasses.asdict(recipe)))
 

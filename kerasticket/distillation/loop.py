@@ -83,7 +83,7 @@ def run(
             _save(Path(checkpoint), identity, index + 1, stepper)
             saved = time.monotonic()
         if progress:
-            progress(index + 1, stepper.images, loss)
+            progress(index + 1, stepper.images.copy(), loss)
 
 
 def finished(method: Any, start: DistilledSet, images: np.ndarray, seed: int) -> DistilledSet:
@@ -98,6 +98,7 @@ def _identity(method: Any, start: DistilledSet, seed: int, extends: str) -> dict
     digest = hashlib.sha256(start.images.tobytes() + start.labels.tobytes()).hexdigest()
     settings = {key: value for key, value in dataclasses.asdict(method).items() if key != extends}
     about = {"method": method.name, "seed": seed, "source": start.source, "start_sha256": digest}
+    about |= {"mean": start.mean, "std": start.std}
     about |= {"backend": keras.config.backend(), "precision": keras.config.dtype_policy().name}
     return json.loads(json.dumps(about | settings))
 

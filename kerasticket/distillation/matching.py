@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from kerasticket.data import IDC_TRAINING, MATCHING, Augmentation, DistilledSet, ImageSet
 from kerasticket.distillation.loop import Progress, finished, run
 from kerasticket.distillation.matcher import DISTANCES, OBJECTIVES, Matcher
-from kerasticket.distillation.starts import INITIALISATIONS, starting_images
+from kerasticket.distillation.starts import INITIALISATIONS, check_matching, starting_images
 from kerasticket.models import MODELS
 
 
@@ -99,8 +99,12 @@ class GradientMatching:
                 )
         if self.synthetic_passes < 0:
             raise ValueError(f"Expected synthetic_passes >= 0. Received: {self.synthetic_passes}")
-        if not self.matching.siamese:
-            raise ValueError("Matching needs one draw for real and synthetic images: pass siamese=True.")
+        check_matching(self.matching)
+        if (self.distance, self.objective) == ("cosine", "features"):
+            raise ValueError(
+                "Expected distance 'mse' or 'l1' for features: 'cosine' compares the gradients of output units. "
+                "Received: distance='cosine', objective='features'"
+            )
 
     def distill(
         self,

@@ -4,9 +4,23 @@ import dataclasses
 
 import numpy as np
 
-from kerasticket.data import DistilledSet, ImageSet, mix, random_real
+from kerasticket.data import Augmentation, DistilledSet, ImageSet, mix, random_real
 
 INITIALISATIONS = ("mix", "random", "noise")
+
+
+def check_matching(augmentation: Augmentation, *, siamese: bool = True) -> None:
+    """Raises ValueError unless real and synthetic images can pass through this augmentation in the same way.
+
+    They are normalised and differentiated: what acts on images in [0, 1], and CutMix, would be left out in silence.
+    """
+    if augmentation.cutmix or augmentation.unit_steps:
+        raise ValueError(
+            "Expected a matching augmentation of flip, colour, moves and cutout, the operations on normalised "
+            f"images. Received: {augmentation}"
+        )
+    if siamese and not augmentation.siamese:
+        raise ValueError("Matching needs one draw for real and synthetic images: pass siamese=True.")
 
 
 def starting_images(

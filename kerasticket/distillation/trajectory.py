@@ -22,7 +22,7 @@ from kerasticket.distillation.experts import Expert, record_experts
 from kerasticket.distillation.loop import Progress, finished, run
 from kerasticket.distillation.matcher import LOSS
 from kerasticket.distillation.networks import fresh_network
-from kerasticket.distillation.starts import INITIALISATIONS, starting_images
+from kerasticket.distillation.starts import INITIALISATIONS, check_matching, starting_images
 from kerasticket.distillation.student import FORMS, Student
 from kerasticket.models import MODELS
 from kerasticket.params import Params
@@ -119,11 +119,7 @@ class TrajectoryMatching:
                 "Whitened images cannot be taken apart into cells: pass zca=False. "
                 f"Received: zca=True, factor={self.factor}"
             )
-        if self.matching.cutmix or self.matching.unit_steps:
-            raise ValueError(
-                "Expected a matching augmentation of flip, colour, moves and cutout, the operations on normalised "
-                f"images. Received: {self.matching}"
-            )
+        check_matching(self.matching, siamese=False)
 
     def _check_epochs(self) -> None:
         needed = self.start_epochs - 1 + self.expert_epochs

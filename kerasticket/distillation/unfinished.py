@@ -37,6 +37,7 @@ def identity(data: DistilledSet | ImageSet, test, fresh: keras.Model, recipe: Re
     for path, array in masking.get_params(fresh).items():
         weights.update(path.encode() + array.tobytes())
     about = {"data_sha256": digest(data), "factor": getattr(data, "factor", 1), "test_sha256": digest(test)}
+    about |= {"mean": data.mean, "std": data.std, "test_mean": test.mean, "test_std": test.std}
     about |= {"network": fresh.name, "fresh_sha256": weights.hexdigest(), "recipe": dataclasses.asdict(recipe)}
     about |= {"backend": keras.config.backend(), "precision": keras.config.dtype_policy().name}
     return json.loads(json.dumps(about))
