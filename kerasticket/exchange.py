@@ -85,7 +85,9 @@ def _check_copy(copy: keras.Model, model: keras.Model) -> None:
 
 def uncompile(model: keras.Model) -> None:
     """Takes away optimizer, loss and traced functions, which know nothing of masks that came later."""
-    model.compiled, model.optimizer, model._compile_config = False, None, None
+    model.compiled, model._compile_config = False, None
+    if hasattr(model, "optimizer"):
+        del model.optimizer  # Keras' writer of .h5 files asks for the attribute, not what it is
     model.train_function = model.test_function = model.predict_function = None
 
 

@@ -57,7 +57,7 @@ class SGD(keras.optimizers.Optimizer):
         dtype = variable.dtype
         # A tensor: an embedding's gradient comes as slices on TensorFlow, while L2 touches every row.
         step = ops.cast(ops.convert_to_tensor(gradient), dtype)
-        if self.l2:
+        if self.l2 and self._use_weight_decay(variable):
             step = step + ops.cast(self.l2, dtype) * ops.convert_to_tensor(variable)
         if self.momentum:
             buffer = self.momentums[self._get_variable_index(variable)]

@@ -154,7 +154,7 @@ def train(
         shuffle=False,
         callbacks=[_Guide(round), log, *callbacks],
     )
-    history = log.take()
+    history = log.take(first_epoch)
     if csv is not None:
         history.save(csv)
     return history
@@ -228,13 +228,14 @@ class EpochLog(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self.metrics.append({name: float((logs or {}).get(name, math.nan)) for name in ("loss", "accuracy")})
 
-    def take(self) -> History:
+    def take(self, first_epoch: int | None = None) -> History:
         """The history of the training that ends now; the next one starts empty.
 
-        The last epoch is the recipe's last, whatever epoch the training began at.
+        Args:
+            first_epoch: the epoch that it began at, from 0; None: the one from which it reaches the recipe's last.
         """
-        before = self.recipe.keras_epochs - len(self.metrics)
-        epochs = range(before + 1, self.recipe.keras_epochs + 1)
+        before = self.recipe.keras_epochs - len(self.metrics) if first_epoch is None else first_epoch
+        epochs = range(before + 1, before + len(self.metrics) + 1)
         rows = [
             {"epoch": epoch, "passes": epoch * self.recipe.passes_per_epoch} | metrics
             for epoch, metrics in zip(epochs, self.metrics, strict=True)

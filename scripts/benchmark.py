@@ -25,7 +25,10 @@ from typing import Any
 SCRIPTS = Path(__file__).parent
 IDLE = 0.15  # share of the cores that others may use
 # What "the best PyTorch configuration" is the fastest of; "compile" needs a C++ compiler.
-PYTORCH = ("channels_last", "bfloat16", "compile", "bfloat16 compile", "bfloat16 channels_last compile")
+PYTORCH = (
+    *("channels_last", "compile", "channels_last compile"),
+    *("bfloat16", "bfloat16 compile", "bfloat16 channels_last compile"),
+)
 
 # Images in an inner iteration of IDC: of each class, and for the network's training.
 MATCHED_REAL, MATCHED_DECODED, TRAINED = 64, 40, 31 * 64

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+import kerasticket as kt
 from kerasticket import autodiff, fused
 from kerasticket.fused import plain
 from kerasticket.layers import BatchNormalization, InstanceNormalization
@@ -233,3 +234,16 @@ def test_pooling_and_relu_are_options_of_the_layer():
     np.testing.assert_allclose(ops.convert_to_numpy(twin(x)), ops.convert_to_numpy(expected), atol=1e-5)
     with pytest.raises(ValueError, match=r"Expected pool_size >= 1.*Received: pool_size=0"):
         InstanceNormalization(pool_size=0)
+
+
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="jit_compile is TensorFlow's here")
+def test_a_model_that_xla_compiles_as_a_whole_is_trained_alike():
+    """Clusters inside such a program would be refused: it takes the plain form."""
+    x, y = np.random.default_rng(0).normal(size=(8, 8, 8, 3)).astype("float32"), np.eye(10, dtype="float32")[:8]
+    losses = []
+    for jit in (False, True):
+        model = kt.models.convnet((8, 8, 3), 10, width=2, depth=1, seed=0)
+        model.compile("sgd", keras.losses.CategoricalCrossentropy(from_logits=True), jit_compile=jit)
+        losses.append(model.fit(x, y, epochs=2, shuffle=False, verbose=0).history["loss"])
+        assert model.predict(x, verbose=0).shape == (8, 10)
+    np.testing.assert_allclose(*losses, rtol=1e-5)

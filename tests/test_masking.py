@@ -242,6 +242,12 @@ def test_adapted_normalisation_keeps_its_outputs():
     np.testing.assert_array_equal(kt.strip(masked).predict(x, verbose=0), expected)
 
 
+def test_copies_are_saved_as_h5_too(tmp_path):
+    for name, model in {"masked": kt.masked(nets.mlp()), "plain": kt.strip(kt.masked(nets.mlp()))}.items():
+        model.save(tmp_path / f"{name}.h5")
+    assert keras.saving.load_model(tmp_path / "plain.h5").count_params() == nets.mlp().count_params()
+
+
 def test_copies_of_a_compiled_network_are_not_compiled(tmp_path):
     model = nets.mlp()
     model.compile(kt.optimizers.SGD(0.1), "mse")

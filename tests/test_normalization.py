@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+import kerasticket as kt
 from kerasticket import autodiff
 from kerasticket.layers.normalization import InstanceNormalization
 
@@ -109,3 +110,13 @@ def test_second_derivatives_know_that_a_shift_changes_nothing():
 def test_why_not_keras_group_normalization():
     """Keras' layer takes its variance around stop_gradient(mean) on TensorFlow: its Hessian is wrong."""
     assert shift_curvature(keras.layers.GroupNormalization(groups=-1, epsilon=1e-5)) > 0.05
+
+
+def test_integers_are_normalised_and_masks_end_at_the_pooling():
+    """Bytes would lose what is negative; a mask of all positions does not fit the pooled ones."""
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), np.uint8)
+    norm = kt.layers.InstanceNormalization(name="norm")
+    expected = keras.ops.convert_to_numpy(norm(pixels.astype("float32")))
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(norm(pixels)), expected, atol=1e-5)
+    assert norm.supports_masking
+    assert not kt.layers.InstanceNormalization(pool_size=2, name="pooled").supports_masking

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+import kerasticket as kt
 from kerasticket.optimizers import SGD, StepSchedule, paper_schedule
 
 
@@ -197,3 +198,15 @@ def test_the_papers_schedule_refuses(arguments, message):
     """Each error names the argument."""
     with pytest.raises(ValueError, match=message):
         paper_schedule(0.1, **arguments)
+
+
+def test_what_is_excluded_from_decay_keeps_its_size():
+    kernel, bias = (
+        keras.Variable(np.ones(2, "float32"), name="kernel"),
+        keras.Variable(np.ones(2, "float32"), name="bias"),
+    )
+    optimizer = kt.optimizers.SGD(0.1, l2=0.5)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    optimizer.apply([np.zeros(2, "float32")] * 2, [kernel, bias])
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(kernel), 0.95)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(bias), 1)

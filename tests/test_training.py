@@ -149,3 +149,15 @@ def test_bad_arguments_are_refused_before_training(digits, tmp_path):
     with pytest.raises(ValueError, match=r"first_epoch in 0\.\.1"):
         train(model, digits[0], RECIPE, first_epoch=2)
     assert not differing(before, kt.get_params(model))
+
+
+def test_epochs_of_a_training_that_stops_early_are_numbered_from_the_first():
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = epoch == 1
+
+    few = kt.data.load("digits", images_per_class=2)
+    history = kt.training.train(
+        kt.models.convnet(few.input_shape, 10, width=2, depth=1, seed=0), few, kt.training.Recipe(6), callbacks=[Stop()]
+    )
+    assert [row["epoch"] for row in history.rows] == [1, 2]

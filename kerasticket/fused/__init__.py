@@ -22,7 +22,9 @@ def mode(name: str) -> Iterator[None]:
     """Within it, models that are traced choose fast forms by measurement ("auto"), "always" or "never".
 
     What is traced already keeps its form. "always" has fast forms on TensorFlow's GPUs too, where they were not
-    measured; backends without any stay plain.
+    measured; backends without any stay plain. On TensorFlow's CPUs a fast form is compiled for each shape, in about a
+    second, and TFLite does not know its operations: serve batches of changing sizes, and export, within
+    `mode("never")`.
 
     Raises:
         ValueError: an unknown name.
@@ -57,6 +59,20 @@ def _tensorflow_has_gpu() -> bool:
     return bool(tf.config.list_logical_devices("GPU"))
 
 
+def _compiled_whole_by_xla() -> bool:
+    """Whether what is traced now is compiled by XLA as a whole, as with `compile(jit_compile=True)`.
+
+    XLA takes no clusters inside a program of its own that hand on complex numbers, and needs none.
+    """
+    if keras.config.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+    from tensorflow.python.ops import control_flow_util
+
+    graph = tf.compat.v1.get_default_graph()
+    return not tf.executing_eagerly() and control_flow_util.GraphOrParentsInXlaContext(graph)
+
+
 def instance_norm(x, gamma, beta, *, epsilon: float, relu: bool = False, pool: int = 1):
     """Instance normalisation over all positions, then scale, shift, ReLU and average pooling: one operation.
 
@@ -77,7 +93,7 @@ def instance_norm(x, gamma, beta, *, epsilon: float, relu: bool = False, pool: i
     (2, 2, 2, 3)
     """
     gamma, beta = _as_wide_as_sums(x, gamma, beta)
-    if fast_forms() and _covers(x, pool):
+    if fast_forms() and _covers(x, pool) and not _compiled_whole_by_xla():
         return _INSTANCE_NORM[keras.config.backend()](x, gamma, beta, epsilon, relu, pool)
     return plain.instance_norm(x, gamma, beta, epsilon, relu, pool)
 

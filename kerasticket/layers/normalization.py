@@ -59,7 +59,7 @@ class InstanceNormalization(keras.layers.Layer):
         self.scale = scale
         self.relu = relu
         self.pool_size = pool_size
-        self.supports_masking = True
+        self.supports_masking = pool_size == 1  # a mask has a value for each position
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         if not 3 <= len(input_shape) <= 5 or input_shape[-1] is None:
@@ -76,6 +76,7 @@ class InstanceNormalization(keras.layers.Layer):
         return self.add_weight(shape=(channels,), initializer=initializer, name=name, autocast=False)
 
     def call(self, inputs):
+        inputs = ops.cast(inputs, self.compute_dtype)  # bytes, for instance
         gamma, beta = _scale_and_shift(self, inputs)
         outputs = fused.instance_norm(inputs, gamma, beta, epsilon=self.epsilon, relu=self.relu, pool=self.pool_size)
         return ops.cast(outputs, self.compute_dtype)
