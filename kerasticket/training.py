@@ -8,6 +8,7 @@ from pathlib import Path
 
 import keras
 
+from kerasticket import fused
 from kerasticket.data import Augmentation, pipeline, seek
 from kerasticket.data.pipeline import Data
 from kerasticket.optimizers import SGD, paper_schedule
@@ -75,12 +76,17 @@ class Recipe:
         )
 
     def compile(self, model: keras.Model, dataset) -> None:
-        """Compiles the model for this recipe; the schedule counts the steps of `dataset`, made by `pipeline`."""
+        """Compiles the model for this recipe; the schedule counts the steps of `dataset`, made by `pipeline`.
+
+        Callbacks that act within epochs are called after every 20 steps (on torch after each); where that is too
+        seldom, set `model.steps_per_execution = 1` before the first fit.
+        """
         steps = int(dataset.cardinality()) // self.passes_per_epoch
         model.compile(
             optimizer=self._optimizer(steps),
             loss=keras.losses.CategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
+            steps_per_execution=fused.steps_per_execution(),
         )
 
     def _optimizer(self, steps_per_pass: int) -> SGD:

@@ -2,10 +2,12 @@
 
     python scripts/benchmark.py                                   # all rows, up to 5 minutes each
     python scripts/benchmark.py --row convnet_w32 --runs 9 --json assets/results/benchmark.json
+    KERAS_BACKEND=jax python scripts/benchmark.py --row convnet_w32                    # the library on JAX
 
 Every side of a row is a process of its own (`benchmark_sides.py`); they take turns, and what is reported are
-ratios of median speeds. The peers (`peers.py`) do the same work in plain PyTorch, on all cores, with the same
-batches and augmentation; without torch they are skipped. A row is not begun while the machine is loaded.
+ratios of median speeds. The peers (`peers.py`) do the same work in plain PyTorch, on the GPU if
+there is one and on all cores if not, with the same batches and augmentation; without torch they are skipped. A row
+is not begun while the machine is loaded. On a GPU the trainings are longer, as their steps are short.
 """
 
 import argparse
@@ -19,16 +21,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from machine import computes_in_bfloat16, gpu, machine, refuse_if_loaded
+
 SCRIPTS = Path(__file__).parent
-IDLE = 0.15  # share of the cores that others may use
-# What "the best PyTorch configuration" is the fastest of; "compile" needs a C++ compiler.
+BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")  # of this library's sides, where a row names no other
+# What "the best PyTorch configuration" is the fastest of; "compile" needs a C++ compiler, "graphs" (CUDA's) a GPU.
 PYTORCH = (
-    *("channels_last", "compile", "channels_last compile"),
-    *("bfloat16", "bfloat16 compile", "bfloat16 channels_last compile"),
+    *("channels_last", "compile", "channels_last compile", "graphs"),
+    *("bfloat16", "bfloat16 compile", "bfloat16 channels_last compile", "bfloat16 graphs"),
 )
+TENSORFLOW_ALONE = ("bare_loop", "convolutions")
 
 # Images in an inner iteration of IDC: of each class, and for the network's training.
 MATCHED_REAL, MATCHED_DECODED, TRAINED = 64, 40, 31 * 64
@@ -77,15 +83,21 @@ def distilled_round() -> Row:
 
 
 def backends() -> Row:
-    size = {"net": "convnet", "width": 32, "images": 640, "passes": 2}
+    passes = 40 if gpu() else 6
+    size = {"net": "convnet", "width": 32, "images": 640, "passes": passes}
     sides: dict[str, Side] = {
         "jax": ("through_fit", size | {"backend": "jax"}),
-        "plain JAX": ("jax_loop", {"net": "convnet", "width": 32, "steps": 20, "backend": "jax"}),
+        "plain JAX": ("jax_loop", {"net": "convnet", "width": 32, "steps": 10 * passes, "backend": "jax"}),
         "torch": ("through_fit", size | {"backend": "torch"}),
+        "torch, plain norms": ("through_fit", size | {"backend": "torch", "fused": "never"}),
         "pytorch": ("pytorch", size),
     }
-    ratios = {"fit / jitted loop, JAX": ("jax", "plain JAX"), "fit / plain loop, PyTorch": ("torch", "pytorch")}
-    return "training steps through fit on the other backends, width 32", sides, ratios, 1280
+    ratios = {
+        "fit / jitted loop, JAX": ("jax", "plain JAX"),
+        "fit / plain loop, PyTorch": ("torch", "pytorch"),
+        "with / without fused operations, torch": ("torch", "torch, plain norms"),
+    }
+    return "training steps through fit on the other backends, width 32", sides, ratios, 640 * passes
 
 
 def roofline() -> Row:
@@ -157,10 +169,10 @@ def memory() -> Row:
 
 
 ROWS = {
-    "convnet_w128": lambda: against_pytorch("convnet", 128, 640, 4),
-    "convnet_w32": lambda: against_pytorch("convnet", 32, 2560, 4),
-    "resnet18": lambda: against_pytorch("resnet18", 32, 640, 3),
-    "masking_w128": lambda: masking("convnet", 128, 640, 10),
+    "convnet_w128": lambda: against_pytorch("convnet", 128, 640, 40 if gpu() else 4),
+    "convnet_w32": lambda: against_pytorch("convnet", 32, 2560, 10 if gpu() else 4),
+    "resnet18": lambda: against_pytorch("resnet18", 32, 640, 20 if gpu() else 3),
+    "masking_w128": lambda: masking("convnet", 128, 640, 40 if gpu() else 10),
     "masking_w32": lambda: masking("convnet", 32, 2560, 12),
     "masking_resnet18": lambda: masking("resnet18", 32, 640, 5),
     "distilled_round": distilled_round,
@@ -179,7 +191,8 @@ class Process:
 
     def __init__(self, side: Side) -> None:
         name, arguments = side[0], dict(side[1])
-        environment = os.environ | {"KERAS_BACKEND": arguments.pop("backend", "tensorflow")}
+        environment = os.environ | {"KERAS_BACKEND": arguments.pop("backend", BACKEND)}
+        environment.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # the sides share the GPU's memory
         command = [sys.executable, str(SCRIPTS / "benchmark_sides.py"), name, json.dumps(arguments)]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
@@ -200,14 +213,27 @@ class Process:
         self.process.communicate()
 
 
-def measure(sides: Mapping[str, Side], runs: int, warm: int) -> dict[str, dict[str, float]]:
-    """Median seconds and peak memory of each side: all warm up, one by one, then take turns."""
+def measure(
+    sides: Mapping[str, Side], runs: int, warm: int, died: dict[str, str] | None = None
+) -> dict[str, dict[str, float]]:
+    """Median seconds and peak memory of each side: all compile at once, warm up one by one, then take turns.
+
+    A side whose first run fails is noted in `died` and left out; without `died` it raises RuntimeError.
+    """
     processes = {name: Process(side) for name, side in sides.items()}
     try:
+        with ThreadPoolExecutor() as compiling:
+            first_runs = {name: compiling.submit(process.run) for name, process in processes.items() if warm}
+        for name, first in first_runs.items():
+            if died is not None and first.exception() is not None:
+                died[name] = str(first.exception())
+                processes.pop(name).end()
+            else:
+                first.result()
         for process in processes.values():
-            for _ in range(warm):
+            for _ in range(warm - 1):
                 process.run()
-        results: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
+        results: dict[str, list[dict[str, float]]] = {name: [] for name in processes}
         turns, rng = list(processes), random.Random(0)
         for _ in range(runs):
             # Who came before matters: its threads spin on, and the cores keep their clock for a while.
@@ -230,13 +256,12 @@ def measure(sides: Mapping[str, Side], runs: int, warm: int) -> dict[str, dict[s
 
 def measured_row(name: str, runs: int, loaded: bool = False) -> dict[str, Any]:
     """Sides, speeds and ratios of one row, as JSON."""
+    if not loaded:
+        refuse_if_loaded()
     about = machine()
-    others = about["load_before"] or 0
-    if others > IDLE and not loaded:
-        sys.exit(f"Others use {others:.0%} of the cores: nothing measured now would mean anything.")
     meaning, sides, ratios, images = ROWS[name]()
     sides, skipped = available(sides)
-    measured = measure(sides, *((1, 0) if name == "memory" else (runs, 3)))
+    measured = measure(sides, *((1, 0) if name == "memory" else (runs, 3)), died=skipped)
     row: dict[str, Any] = {"meaning": meaning, "sides": measured, "skipped": skipped, "ratios": {}, "machine": about}
     for label, pair in ratios.items():
         ours, theirs = (fastest(measured, side) for side in pair)
@@ -261,28 +286,18 @@ def available(sides: dict[str, Side]) -> tuple[dict[str, Side], dict[str, str]]:
     """The sides that can run here, and why the others cannot."""
     reasons = {}
     for name, (kind, arguments) in sides.items():
-        module = "torch" if kind.startswith("pytorch") else arguments.get("backend", "tensorflow")
+        module = "torch" if kind.startswith("pytorch") else arguments.get("backend", BACKEND)
         if importlib.util.find_spec(module) is None:
             reasons[name] = f"{module} is not installed"
+        elif kind in TENSORFLOW_ALONE and module != "tensorflow":
+            reasons[name] = "written for TensorFlow"
+        elif "graphs" in arguments.get("options", "") and gpu() is None:
+            reasons[name] = "CUDA graphs need a GPU"
         elif "compile" in arguments.get("options", "") and not (shutil.which("c++") or shutil.which("g++")):
             reasons[name] = "torch.compile needs a C++ compiler"
         elif "bfloat16" in arguments.get("policy", "") + arguments.get("options", "") and not computes_in_bfloat16():
             reasons[name] = "bfloat16 is emulated here, ten times slower"
     return {name: side for name, side in sides.items() if name not in reasons}, reasons
-
-
-def computes_in_bfloat16() -> bool:
-    """Whether a GPU or the CPU has instructions for it; True where the machine does not tell."""
-    flags = machine_features()
-    return flags is None or bool({"avx512_bf16", "amx_bf16"} & set(flags)) or shutil.which("nvidia-smi") is not None
-
-
-def machine_features() -> list[str] | None:
-    """Of the CPU, those that decide speed; None where /proc/cpuinfo does not tell."""
-    if not os.path.exists("/proc/cpuinfo"):
-        return None
-    flags = Path("/proc/cpuinfo").read_text()
-    return [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
 
 
 def start_seconds(runs: int) -> float:
@@ -294,27 +309,6 @@ def start_seconds(runs: int) -> float:
         subprocess.run(command, check=True, capture_output=True)
         seconds.append(time.perf_counter() - started)
     return statistics.median(seconds)
-
-
-def load() -> float | None:
-    """Share of all cores in use during one second; None where /proc/stat does not tell."""
-
-    def times() -> list[int]:
-        return [int(value) for value in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
-
-    if not os.path.exists("/proc/stat"):
-        return None
-    before = times()
-    time.sleep(1)
-    passed = [after - start for after, start in zip(times(), before, strict=True)]
-    return 1 - (passed[3] + passed[4]) / sum(passed)
-
-
-def machine() -> dict[str, Any]:
-    """What a reader needs to judge the numbers."""
-    from kerasticket.runs import environment
-
-    return environment() | {"features": machine_features() or [], "threads": os.cpu_count(), "load_before": load()}
 
 
 def report(name: str, row: Mapping[str, Any]) -> None:
@@ -341,7 +335,8 @@ def main() -> None:
     from kerasticket.runs import write_json
 
     about = machine()
-    print(", ".join(f"{key} {about[key]}" for key in ("tensorflow", "keras", "torch", "threads", "features")))
+    told = ("tensorflow", "keras", "jax", "torch", "threads", "features", "gpu")
+    print(", ".join(f"{key} {about[key]}" for key in told if about.get(key)))
     start = start_seconds(options.runs)
     print(f"distilled_pruning.py --help starts and ends in {start:.2f} s")
     rows: dict[str, Any] = {}

@@ -73,7 +73,8 @@ def through_fit(
     recipe = kt.training.Recipe(passes, batch_size, passes_per_epoch=passes, augmentation=kt.data.PAPER_CIFAR)
     pipeline = recipe.pipeline((synthetic_distilled if distilled else synthetic_images)(images), 0)
     model = network(net, width, masked)
-    recipe.compile(model, pipeline)
+    with fused_operations.mode(fused):
+        recipe.compile(model, pipeline)
 
     def stop(epoch, logs) -> None:
         model.stop_training = True
@@ -101,6 +102,7 @@ def bare_loop(net: str, width: int, steps: int) -> Work:
     pipeline = recipe.pipeline(synthetic_images(BATCH), 0)
     model = network(net, width)
     recipe.compile(model, pipeline)
+    model.steps_per_execution = 1
     endless = tf.data.Dataset.from_tensors(next(iter(pipeline))).repeat()
     options = tf.data.Options()
     options.autotune.enabled = False
@@ -197,12 +199,19 @@ def matching(width: int, ipc: int, *, policy: str = "float32") -> Work:
     return work
 
 
-def pytorch_matching(width: int, ipc: int) -> Work:
-    """The peer of `matching`: see `peers.py`."""
+def import_peers():
+    """torch and the peers, whose tensors are made on the GPU if there is one."""
     import peers
     import torch
 
+    torch.set_default_device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(0)
+    return torch, peers
+
+
+def pytorch_matching(width: int, ipc: int) -> Work:
+    """The peer of `matching`: see `peers.py`."""
+    torch, peers = import_peers()
     real, labels = torch.randn(MATCHED, 3, 32, 32), torch.arange(MATCHED) % CLASSES
     peer = peers.Matching(peers.convnet(width), real, labels, ipc)
 
@@ -262,10 +271,7 @@ def diagonal_by_products(width: int, coordinates: int) -> Work:
 
 def pytorch_diagonal(width: int, coordinates: int) -> Work:
     """The peer: see `peers.py`."""
-    import peers
-    import torch
-
-    torch.manual_seed(0)
+    torch, peers = import_peers()
     model = peers.convnet(width).eval()
     x, y = torch.randn(BATCH, 3, 32, 32), torch.arange(BATCH) % CLASSES
     positions = torch.randperm(sum(p.numel() for p in model.parameters()))[:coordinates].tolist()
@@ -338,10 +344,7 @@ def keras_evaluate(width: int, images: int, points: int) -> Work:
 
 def pytorch(net: str, width: int, images: int, passes: int, *, options: str = "") -> Work:
     """The peer: see `peers.py`."""
-    import peers
-    import torch
-
-    torch.manual_seed(0)
+    torch, peers = import_peers()
     pixels = torch.randn(images, 3, 32, 32)
     labels = torch.nn.functional.one_hot(torch.arange(images) % CLASSES, CLASSES).float()
     training = peers.Training(peers.NETWORKS[net](width), pixels, labels, options=options)

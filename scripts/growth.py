@@ -10,7 +10,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from benchmark import IDLE, Side, load, measure
+from benchmark import Side, measure
+from machine import refuse_if_loaded
 from report import write_csv
 
 ASSETS = Path(__file__).parents[1] / "assets"
@@ -24,8 +25,8 @@ AXES: dict[str, tuple[str, tuple[int, ...]]] = {
 
 
 def main(runs: int, loaded: bool) -> None:
-    if (load() or 0) > IDLE and not loaded:
-        raise SystemExit("The machine is not idle: nothing measured now would mean anything.")
+    if not loaded:
+        refuse_if_loaded()
     rows: list[dict[str, Any]] = []
     for axis, (argument, values) in AXES.items():
         sides: dict[str, Side] = {str(value): ("through_fit", BASE | {argument: value}) for value in values}

@@ -1,7 +1,8 @@
 """The same work in plain PyTorch, as the paper's authors run it: what `benchmark.py` compares with.
 
 Networks in torch's own layers and layout, masks through `torch.nn.utils.prune`, DSA and CutMix written as their
-public definitions have them (Zhao & Bilen 2021; Yun et al. 2019), data resident as normalised float32.
+public definitions have them (Zhao & Bilen 2021; Yun et al. 2019), data resident as normalised float32. All is on
+torch's default device; numbers that steer Python are drawn on the CPU, so that a GPU is not waited for.
 """
 
 import math
@@ -11,6 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import prune
+
+
+def whole(end: int) -> int:
+    """A random integer below `end`."""
+    return int(torch.randint(end, (), device="cpu"))
 
 
 def convnet(width: int, classes: int = 10) -> nn.Module:
@@ -110,18 +116,18 @@ def rotate(x, degrees: float = 15.0):
 def augment(x):
     """DSA: colour, flip, and one of crop, scale, rotate for the batch."""
     x = flip(contrast(saturation(brightness(x))))
-    return (crop, scale, rotate)[int(torch.randint(3, ()))](x)
+    return (crop, scale, rotate)[whole(3)](x)
 
 
 def cutmix(x, y):
     """With probability .5 one box of every image comes from a partner."""
-    if torch.rand(()) > 0.5:
+    if torch.rand((), device="cpu") > 0.5:
         return x, y
     partners = torch.randperm(len(x))
-    share = torch.distributions.Beta(1.0, 1.0).sample()
+    share = torch.rand((), device="cpu")  # Beta(1, 1)
     height, width = x.shape[2:]
     side = torch.sqrt(1 - share)
-    down, right = int(torch.randint(height, ())), int(torch.randint(width, ()))
+    down, right = whole(height), whole(width)
     half = int(height * side) // 2, int(width * side) // 2
     top, bottom = max(down - half[0], 0), min(down + half[0], height)
     left, end = max(right - half[1], 0), min(right + half[1], width)
@@ -140,7 +146,10 @@ class Training:
         if self.channels_last:
             model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
-        self.model = torch.compile(model) if "compile" in options else model
+        self.model: Callable[[torch.Tensor], torch.Tensor] = model
+        if "compile" in options or "graphs" in options:
+            self.model = torch.compile(model, mode="reduce-overhead" if "graphs" in options else "default")
+        self.as_authors = not options
         self.images, self.labels = images, labels
 
     def batches(self, size: int = 64) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -151,15 +160,17 @@ class Training:
         if self.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
         self.optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.half):
             loss = F.cross_entropy(self.model(x).float(), y)
         loss.backward()
         self.optimizer.step()
         return loss
 
     def epoch(self) -> float:
-        """One pass over the data; the sum of the losses, each read after its step as the authors' meters do."""
-        return sum(float(self.step(x, y).detach()) for x, y in self.batches())
+        """One pass over the data; the sum of the losses, which the authors' meters read after each step."""
+        if self.as_authors:
+            return sum(float(self.step(x, y).detach()) for x, y in self.batches())
+        return float(torch.stack([self.step(x, y).detach() for x, y in self.batches()]).sum())
 
 
 def decode(x, factor: int = 2):
@@ -178,10 +189,10 @@ def augment_together(x, pad: int = 4):
     mean = x.mean((1, 2, 3), keepdim=True)
     x = (x - mean) * (torch.rand(()) + 0.5) + mean
     height, width = x.shape[2:]
-    down, right = (int(start) for start in torch.randint(0, 2 * pad + 1, (2,)))
+    down, right = whole(2 * pad + 1), whole(2 * pad + 1)
     x = F.pad(x, [pad] * 4)[:, :, down : down + height, right : right + width]
     kept = torch.ones(height, width)
-    row, column = int(torch.randint(height + 1, ())), int(torch.randint(width + 1, ()))
+    row, column = whole(height + 1), whole(width + 1)
     kept[max(row - height // 4, 0) : row + height // 4, max(column - width // 4, 0) : column + width // 4] = 0
     return x * kept
 

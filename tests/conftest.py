@@ -10,6 +10,9 @@ import pytest
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the scripts set it
+if "PYTEST_XDIST_WORKER" in os.environ:  # a worker for each core: threads of their own would wait for each other
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
 _SHARED = Path(__file__).parents[2] / "shared" / "tfds"
 if "TFDS_DATA_DIR" not in os.environ and _SHARED.is_dir():
     os.environ["TFDS_DATA_DIR"] = str(_SHARED)
@@ -20,8 +23,17 @@ if BACKEND in ("jax", "torch"):
         __import__(BACKEND)
     except ImportError:
         pytest.exit(f"KERAS_BACKEND={BACKEND} but {BACKEND} is not installed: nothing was tested", returncode=0)
+if BACKEND == "torch":
+    import torch
+
+    # On GPUs: float32 as tests compare it, and the same numbers at every call.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
 if BACKEND == "jax":
+    os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_gpu_deterministic_ops=true"
     import jax
+
+    jax.config.update("jax_default_matmul_precision", "highest")  # the same on CPUs; float32 on GPUs, as tests compare it
 
     # Many tests build the same small networks, and compiling them took most of the time.
     jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))

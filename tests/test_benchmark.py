@@ -15,6 +15,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 import benchmark  # noqa: E402
 import benchmark_sides  # noqa: E402
+import machine  # noqa: E402
 
 
 @pytest.mark.parametrize("name", benchmark.ROWS)
@@ -40,7 +41,8 @@ def test_peers_are_skipped_with_a_reason(monkeypatch):
     """Without torch, or without a compiler, the sides that need them say so."""
     _, sides, _, _ = benchmark.ROWS["convnet_w32"]()
     monkeypatch.setattr(benchmark.importlib.util, "find_spec", lambda name: None if name == "torch" else name)
-    monkeypatch.setattr(benchmark, "machine_features", lambda: ["amx_bf16"])
+    monkeypatch.setattr(machine, "features", lambda: ["amx_bf16"])
+    monkeypatch.setattr(benchmark, "BACKEND", "tensorflow")
     kept, reasons = benchmark.available(sides)
     assert set(kept) == {"float32", "bfloat16", "plain"}
     assert set(reasons.values()) == {"torch is not installed"}
@@ -48,8 +50,9 @@ def test_peers_are_skipped_with_a_reason(monkeypatch):
 
 def test_what_is_emulated_is_skipped(monkeypatch):
     """A CPU without bfloat16 instructions would make the row last an hour and say nothing."""
-    monkeypatch.setattr(benchmark, "machine_features", lambda: ["avx2"])
-    monkeypatch.setattr(benchmark.shutil, "which", lambda name: None)
+    monkeypatch.setattr(machine, "features", lambda: ["avx2"])
+    monkeypatch.setattr(machine, "gpu", lambda: None)
+    monkeypatch.setattr(benchmark, "BACKEND", "tensorflow")
     kept, reasons = benchmark.available(benchmark.ROWS["roofline"]()[1])
     assert set(kept) == {"float32", "float32 convolutions"}
     assert all("emulated" in reason for reason in reasons.values())
@@ -57,7 +60,7 @@ def test_what_is_emulated_is_skipped(monkeypatch):
 
 def test_a_loaded_machine_is_not_measured(monkeypatch):
     """It says how loaded it is, and stops."""
-    monkeypatch.setattr(benchmark, "machine", lambda: {"load_before": 0.8})
+    monkeypatch.setattr(machine, "load", lambda: 0.8)
     with pytest.raises(SystemExit, match="Others use 80% of the cores"):
         benchmark.measured_row("memory", runs=1)
 

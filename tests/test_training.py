@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import kerasticket as kt
+from kerasticket import fused
 from kerasticket.params import differing
 from kerasticket.training import FIELDS, Recipe, evaluate, train
 
@@ -45,6 +46,22 @@ def test_the_compiled_schedule_follows_the_recipe(digits):
     rates = [float(schedule(step)) for step in (15, 16, 17, 19, 20, 21)]
     np.testing.assert_allclose(sorted(rates, reverse=True), rates)
     np.testing.assert_allclose([rates[0], rates[2], rates[5]], [0.1, 0.02, 0.004], rtol=1e-6)
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras runs one step at a time on torch")
+def test_several_steps_in_one_execution_are_the_same_steps(digits):
+    """Epochs of 24 steps, 20 and 4, with a smaller batch at the end of each pass: equal to the bit."""
+    recipe, ends = Recipe(epochs=4, batch_size=9, augmentation=kt.data.DIGITS, passes_per_epoch=2), {}
+    for steps in (1, fused.steps_per_execution()):
+        model = network()
+        pipeline = recipe.pipeline(digits[0], 0)
+        recipe.compile(model, pipeline)
+        model.steps_per_execution = steps
+        history = train(model, pipeline, recipe)
+        ends[steps] = kt.get_params(model), int(model.optimizer.iterations), history.rows
+    (weights, steps, rows), (others, other_steps, other_rows) = ends.values()
+    assert not differing(weights, others)
+    assert (steps, rows) == (other_steps, other_rows) == (48, rows)
 
 
 def test_evaluate_equals_a_hand_count(digits):
