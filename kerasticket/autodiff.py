@@ -14,8 +14,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasticket.precision import at_least_float32
+
 Function = Callable[..., Any]
-LOW_PRECISION = ("float16", "bfloat16")
 
 
 def functional_loss(model: keras.Model, loss: Callable[[Any, Any], Any]) -> Function:
@@ -88,8 +89,7 @@ def losses_of(loss: Callable[[Any, Any], Any], targets, outputs):
     """The loss of every example or step, before any reduction."""
     # Not Loss.__call__, which drops from float64 to float32 on torch.
     each = loss.call if isinstance(loss, keras.losses.Loss) else _of_equal_axes(loss)
-    if keras.backend.standardize_dtype(outputs.dtype) in LOW_PRECISION:
-        outputs = ops.cast(outputs, "float32")
+    outputs = at_least_float32(outputs)
     return each(ops.cast(targets, outputs.dtype), outputs)
 
 

@@ -18,6 +18,7 @@ from kerasticket.variables import (
     owners,
     raw_params,
     require_names,
+    rewritten,
 )
 from kerasticket.where import Where, maskable_kinds, select
 
@@ -225,7 +226,8 @@ def _check_maskable(model) -> None:
 
 
 def _name_what_stays_dense(model: keras.Model) -> None:
-    known = {path for path, layer in owners(model).items() if plain_kind(layer) in MASKED}
+    wrapped = rewritten(model)
+    known = {p for p, layer in owners(model).items() if plain_kind(layer) in MASKED and id(layer) not in wrapped}
     left = [
         path for path, v in named_variables(model).items() if v.trainable and len(v.shape) > 1 and path not in known
     ]

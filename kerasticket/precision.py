@@ -1,10 +1,24 @@
-"""Double precision for one computation, on every backend."""
+"""Precision of one computation, on every backend: double, or float32 at least."""
 
 import contextlib
 import importlib
 from collections.abc import Callable, Iterator
 
 import keras
+from keras import ops
+
+LOW_PRECISION = ("float16", "bfloat16")
+
+
+def at_least_float32(x):
+    """The tensor in float32 if it is of lower precision, in which sums lose their digits; else as it is.
+
+    Example:
+
+    >>> keras.backend.standardize_dtype(at_least_float32(ops.ones(1, "bfloat16")).dtype)
+    'float32'
+    """
+    return ops.cast(x, "float32") if keras.backend.standardize_dtype(x.dtype) in LOW_PRECISION else x
 
 
 @contextlib.contextmanager

@@ -52,12 +52,19 @@ def masked_weights(model: keras.Layer) -> dict[str, MaskedWeight]:
 def maskable_weights(model: keras.Layer) -> dict[str, tuple[keras.Layer, str]]:
     """Every weight that has a mask or could, keyed by canonical path: its layer, and its name there."""
     found: dict[str, tuple[keras.Layer, str]] = {}
+    wrapped = rewritten(model)
     for path, (layer, variable) in _walk(model).items():
-        kind = masked_kind(layer)
+        kind = None if id(layer) in wrapped else masked_kind(layer)
         for weight in kind.maskable if kind else ():
             if variable_of(layer, weight) is variable:
                 found[path] = (layer, weight)
     return found
+
+
+def rewritten(model: keras.Layer) -> set[int]:
+    """ids of the layers whose kernel their wrapper assigns anew, which it cannot where the kernel has a mask."""
+    kind = keras.layers.SpectralNormalization
+    return {id(wrapper.layer) for wrapper in model._flatten_layers() if isinstance(wrapper, kind)}
 
 
 def owners(model: keras.Layer) -> dict[str, keras.Layer]:

@@ -33,7 +33,7 @@ if BACKEND == "jax":
     os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_gpu_deterministic_ops=true"
     import jax
 
-    jax.config.update("jax_default_matmul_precision", "highest")  # the same on CPUs; float32 on GPUs, as tests compare it
+    jax.config.update("jax_default_matmul_precision", "highest")  # on GPUs: float32, as tests compare it
 
     # Many tests build the same small networks, and compiling them took most of the time.
     jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))

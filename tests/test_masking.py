@@ -103,6 +103,21 @@ def of_own_kind() -> keras.Model:
     return keras.Sequential([*stack, layers.Dense(5, name="classifier")], name="own_kind")
 
 
+def test_a_kernel_that_its_wrapper_assigns_stays_dense(tmp_path):
+    """SpectralNormalization writes into the kernel of its layer, and could not be loaded with a masked one."""
+    wrapped = layers.SpectralNormalization(layers.Dense(5, name="inside"), name="spectral")
+    model = keras.Sequential([keras.Input((6,)), wrapped, layers.Dense(3, name="out")])
+    with pytest.warns(UserWarning, match=r"stay dense: \['spectral/inside/kernel'\]"):
+        masked = kt.masked(model)
+    assert list(kt.get_mask(masked)) == ["out/kernel"]
+    masked.save(tmp_path / "spectral.keras")
+    x = np.ones((2, 6), "float32")
+    loaded = keras.saving.load_model(tmp_path / "spectral.keras")
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), masked.predict(x, verbose=0))
+    with pytest.raises(ValueError, match="spectral"):
+        kt.masked(model, where="spectral*")
+
+
 def test_what_cannot_be_masked_is_named():
     with pytest.warns(UserWarning, match=r"cannot be masked and stay dense: \['own/kernel'\]"):
         masked = kt.masked(of_own_kind())

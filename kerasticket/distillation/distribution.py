@@ -21,6 +21,7 @@ from kerasticket.distillation.networks import fresh_network, fresh_weights
 from kerasticket.distillation.starts import INITIALISATIONS, check_matching, starting_images
 from kerasticket.models import MODELS
 from kerasticket.params import Params
+from kerasticket.precision import at_least_float32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,7 +176,5 @@ class _Matcher:
         normal = ops.divide(ops.subtract(pixels, self.mean), self.std)
         prepared = augment(ops, self.settings.matching, normal, parameters)
         features, _ = self.features.stateless_call(weights, [], prepared, training=False)
-        if keras.backend.standardize_dtype(features.dtype) in ("float16", "bfloat16"):
-            features = ops.cast(features, "float32")
-        features = ops.reshape(features, (*groups, int(np.prod(features.shape[1:]))))
+        features = ops.reshape(at_least_float32(features), (*groups, int(np.prod(features.shape[1:]))))
         return ops.mean(features, axis=axes)

@@ -16,6 +16,7 @@ from kerasticket.data.recipes import Augmentation, augment, cutmix, draw
 from kerasticket.distillation.networks import fresh_network, network_state, restore_network
 from kerasticket.optimizers import SGD
 from kerasticket.params import Params
+from kerasticket.precision import at_least_float32
 
 if TYPE_CHECKING:
     from kerasticket.distillation.matching import GradientMatching
@@ -67,9 +68,7 @@ def mean_features(network: keras.Model, classifier: bool) -> Callable:
 
     def mean(weights, images, targets):
         values, _ = features.stateless_call(weights[:count], [], images, training=False)
-        if keras.backend.standardize_dtype(values.dtype) in ("float16", "bfloat16"):
-            values = ops.cast(values, "float32")
-        return [ops.mean(values, axis=0)]
+        return [ops.mean(at_least_float32(values), axis=0)]
 
     return mean
 

@@ -2,8 +2,9 @@
 
 import math
 
-import keras
 from keras import ops
+
+from kerasticket.precision import at_least_float32
 
 
 def instance_norm(x, gamma, beta, epsilon: float, relu: bool, pool: int):
@@ -22,8 +23,7 @@ def batch_norm(x, gamma, beta, epsilon: float):
 
 
 def _norm(x, gamma, beta, epsilon: float, axes: tuple[int, ...]):
-    half = keras.backend.standardize_dtype(x.dtype) in ("float16", "bfloat16")
-    x = ops.cast(x, "float32") if half else x
+    x = at_least_float32(x)
     # Two passes: mean(x^2) - mean(x)^2 loses its digits where |mean| >> std, and needs a clip at 0 that cuts
     # derivatives where rounding made the variance negative.
     mean = _mean(x, axes)

@@ -33,7 +33,9 @@ class GradualPruning(keras.callbacks.Callback):
     A training that goes on at a later epoch (`initial_epoch`, `BackupAndRestore`) goes on in the schedule.
 
     Updates every n steps work on JAX too: the state of the training is put back into the model before each, and
-    taken from it after. That costs a copy of the weights, so give a `frequency` of many steps.
+    taken from it after. That costs a copy of the weights, so give a `frequency` of many steps. Where a model runs
+    several steps per execution, as `Recipe.compile` has it, an update comes before the first execution that begins at
+    its step or later.
 
     Args:
         schedule: a `Schedule`; it must end before the training does.

@@ -12,6 +12,7 @@ from kerasticket import autodiff
 from kerasticket.data.pipeline import Data, check_pair, pipeline
 from kerasticket.masks import Mask
 from kerasticket.params import Params
+from kerasticket.precision import LOW_PRECISION
 from kerasticket.training import compiled_loss
 from kerasticket.variables import masked_weights, named_variables
 
@@ -165,7 +166,7 @@ def computing_in(model: keras.Model, dtype: str) -> Iterator[None]:
 @contextlib.contextmanager
 def float32_at_least(model: keras.Model) -> Iterator[None]:
     """Layers of low precision compute in float32 while this is open: products of gradients leave float16's range."""
-    low = any(getattr(layer, "compute_dtype", None) in autodiff.LOW_PRECISION for layer in model._flatten_layers())
+    low = any(getattr(layer, "compute_dtype", None) in LOW_PRECISION for layer in model._flatten_layers())
     with computing_in(model, "float32") if low else contextlib.nullcontext():
         yield
 
