@@ -43,7 +43,7 @@ if BACKEND == "jax":
 
 def pytest_collection_modifyitems(items) -> None:
     """Files, pictures and examples, not numbers of a backend: testing them three times would triple the time of it."""
-    skip = pytest.mark.skip(reason="nothing of this depends on the backend: tested on tensorflow")
+    skip = pytest.mark.skip(reason="what depends on the backend is tested elsewhere: this on tensorflow alone")
     for item in items if BACKEND != "tensorflow" else ():
         if "same_on_every_backend" in item.keywords or isinstance(item, pytest.DoctestItem):
             item.add_marker(skip)

@@ -393,6 +393,7 @@ def check_barriers_fall_by_half(model, digits, ends) -> None:
         assert after.barrier < before.barrier / 2
 
 
+@pytest.mark.same_on_every_backend
 def test_the_barrier_between_independent_convnets_falls():
     check_barriers_fall_by_half(*trained_convnets(2, images=50, size=8, epochs=3, width=16, depth=2))
 

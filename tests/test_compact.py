@@ -158,8 +158,13 @@ def assert_same_outputs(model: keras.Model, small: keras.Model) -> None:
     np.testing.assert_allclose(outputs(small), expected, rtol=0, atol=TOLERANCE * abs(expected).max())
 
 
+ONCE = [pytest.mark.same_on_every_backend]  # compaction is NumPy; two networks show that the backend agrees
+
+
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in ("convnet", "resnet10") else ONCE) for name in NETS]
+)
 def test_outputs_stay_the_same(name, seed):
     model = randomised(NETS[name](), seed)
     before = kt.get_params(model)

@@ -118,10 +118,13 @@ def few_paths(model: keras.Model) -> list[str]:
     return [paths[i] for i in (0, len(paths) // 2, len(paths) - 2)]
 
 
+# Every kind of layer is tested on each backend above; of whole networks, two are.
+MARKS = {name: [] if name in ("convnet", "resnet10") else [pytest.mark.same_on_every_backend] for name in MODELS}
+MARKS |= {name: [pytest.mark.slow] for name in MODELS if "resnet18" in name}
+
+
 @pytest.mark.usefixtures("untraced")
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] if "resnet18" in name else []) for name in MODELS]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=marks) for name, marks in MARKS.items()])
 def test_exact_diagonal_of_every_model(name):
     """Equal to Hessian-vector products; only the stems of ImageNet's ResNets have no rule, for their max pooling."""
     model = ready(kt.masked(small(name)))

@@ -77,6 +77,7 @@ def test_synflow_empties_no_layer_at_its_published_compressions(model, compressi
 EMPTIED_BY = {"random": 100, "grasp": 300, "magnitude": 500, "snip": 1000}
 
 
+@pytest.mark.same_on_every_backend
 @pytest.mark.parametrize("criterion", EMPTIED_BY)
 def test_one_shot_methods_empty_a_layer_long_before(model, criterion):
     assert EMPTIED_BY[criterion] < highest(model) / 4
