@@ -60,7 +60,7 @@ def against_pytorch(net: str, width: int, images: int, passes: int) -> Row:
         "float32 / PyTorch float32": ("float32", "pytorch"),
         "bfloat16 / PyTorch float32": ("bfloat16", "pytorch"),
         "faster of the two / best PyTorch": ("*float", "*pytorch"),
-        "with / without fused operations": ("float32", "plain"),
+        "with / without fused operations, 20 steps at once": ("float32", "plain"),
     }
     return f"training steps through fit, {net} of width {width}, batch 64", sides, ratios, images * passes
 

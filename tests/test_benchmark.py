@@ -1,6 +1,7 @@
 """The benchmark: its arithmetic, its sides, and that the peers do the same work as this library."""
 
 import dataclasses
+import importlib.util
 import json
 import subprocess
 import sys
@@ -58,6 +59,22 @@ def test_what_is_emulated_is_skipped(monkeypatch):
     assert all("emulated" in reason for reason in reasons.values())
 
 
+def test_what_is_of_tensorflow_is_skipped_on_other_backends(monkeypatch):
+    monkeypatch.setattr(benchmark, "BACKEND", "jax")
+    kept, reasons = benchmark.available(benchmark.ROWS["distilled_round"]()[1])
+    expected = {"bare loop": "written for TensorFlow"} if importlib.util.find_spec("jax") else {}
+    assert expected.items() <= reasons.items()
+    assert "bare loop" not in kept
+
+
+def test_cuda_graphs_are_skipped_without_a_gpu(monkeypatch):
+    monkeypatch.setattr(machine, "gpu", lambda: None)
+    monkeypatch.setattr(benchmark, "gpu", lambda: None)
+    kept, reasons = benchmark.available(benchmark.ROWS["convnet_w32"]()[1])
+    assert not any("graphs" in name for name in kept)
+    assert {"pytorch graphs", "pytorch bfloat16 graphs"} <= set(reasons)
+
+
 def test_a_loaded_machine_is_not_measured(monkeypatch):
     """It says how loaded it is, and stops."""
     monkeypatch.setattr(machine, "load", lambda: 0.8)
@@ -75,6 +92,16 @@ def test_a_side_works_in_its_own_process():
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(lines) == 2
     assert all(line["seconds"] > 0 and line["peak_gib"] > 0 for line in lines)
+
+
+@pytest.mark.same_on_every_backend
+def test_a_side_that_dies_is_named_and_left_out():
+    """So that a configuration of PyTorch that does not run here costs its own number alone."""
+    died: dict[str, str] = {}
+    assert benchmark.measure({"bad": ("nothing", {})}, runs=1, warm=1, died=died) == {}
+    assert "Run that command by hand" in died["bad"]
+    with pytest.raises(RuntimeError, match="side died"):
+        benchmark.measure({"bad": ("nothing", {})}, runs=1, warm=1)
 
 
 @pytest.mark.same_on_every_backend
