@@ -232,12 +232,15 @@ def start_script(folder: Path) -> subprocess.Popen:
     return subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, **quiet)
 
 
-def killed_run(folder: Path, rng: random.Random, seconds: float) -> int:
-    """Runs the script, killed at random moments, until it ends by itself; returns the number of kills."""
+def killed_run(folder: Path, rng: random.Random, seconds: float, most: int) -> int:
+    """Runs the script, killed at random moments but not too often, until it ends; returns the number of kills."""
     kills, finished = 0, {}
     while True:
         process = start_script(folder)
-        time.sleep(rng.uniform(0.2, 1.0) * seconds)
+        if kills == most:
+            process.wait()
+        else:
+            time.sleep(rng.uniform(0.2, 1.0) * seconds)
         if process.poll() is not None:
             assert process.returncode == 0
             return kills
@@ -257,7 +260,7 @@ def test_killed_runs_end_in_the_same_masks(kills, tmp_path):
     seconds, rng, landed, attempt = time.perf_counter() - started, random.Random(kills), 0, 0
     while landed < kills:
         folder, attempt = tmp_path / f"killed_{attempt}", attempt + 1
-        landed += killed_run(folder, rng, seconds)
+        landed += killed_run(folder, rng, seconds, kills - landed)
         killed, whole = tickets(folder), tickets(tmp_path / "whole")
         assert killed.keys() == whole.keys()
         for path, ticket in whole.items():
