@@ -256,9 +256,9 @@ def measure(
 
 def measured_row(name: str, runs: int, loaded: bool = False) -> dict[str, Any]:
     """Sides, speeds and ratios of one row, as JSON."""
-    if not loaded:
-        refuse_if_loaded()
     about = machine()
+    if not loaded:
+        refuse_if_loaded(about["load_before"])
     meaning, sides, ratios, images = ROWS[name]()
     sides, skipped = available(sides)
     measured = measure(sides, *((1, 0) if name == "memory" else (runs, 3)), died=skipped)

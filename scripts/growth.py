@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import Side, measure
-from machine import refuse_if_loaded
+from machine import load, refuse_if_loaded
 from report import write_csv
 
 ASSETS = Path(__file__).parents[1] / "assets"
@@ -26,7 +26,7 @@ AXES: dict[str, tuple[str, tuple[int, ...]]] = {
 
 def main(runs: int, loaded: bool) -> None:
     if not loaded:
-        refuse_if_loaded()
+        refuse_if_loaded(load())
     rows: list[dict[str, Any]] = []
     for axis, (argument, values) in AXES.items():
         sides: dict[str, Side] = {str(value): ("through_fit", BASE | {argument: value}) for value in values}

@@ -58,8 +58,7 @@ def load() -> float | None:
     return 1 - (passed[3] + passed[4]) / sum(passed)
 
 
-def refuse_if_loaded() -> None:
-    """Exits where others use more of the cores than `IDLE`."""
-    others = load() or 0
-    if others > IDLE:
+def refuse_if_loaded(others: float | None) -> None:
+    """Exits where others use more of the cores than `IDLE`; `others` is what `load` found."""
+    if others is not None and others > IDLE:
         sys.exit(f"Others use {others:.0%} of the cores: nothing measured now would mean anything.")

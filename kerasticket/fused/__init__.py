@@ -2,7 +2,7 @@
 
 The fast form of `instance_norm` is chosen where it was measured to be faster: on TensorFlow on CPUs, and on torch;
 that of `batch_norm` on TensorFlow. Elsewhere, and for types and sizes that they do not cover, the plain
-`keras.ops` forms run.
+`keras.ops` forms run. Several training steps in one execution go by the same switch, on TensorFlow and JAX.
 """
 
 import contextlib
