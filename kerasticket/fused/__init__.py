@@ -1,8 +1,9 @@
 """Operations that a backend has a faster form of; each equals its plain form, first and second derivatives too.
 
 The fast form of `instance_norm` is chosen where it was measured to be faster: on TensorFlow on CPUs, and on torch;
-that of `batch_norm` on TensorFlow. Elsewhere, and for types and sizes that they do not cover, the plain
-`keras.ops` forms run. Several training steps in one execution go by the same switch, on TensorFlow and JAX.
+that of `batch_norm` on TensorFlow; that of `convolution` on TensorFlow on CPUs. Elsewhere, and for types and sizes that
+they do not cover, the plain `keras.ops` forms run. Several training steps in one execution go by the same switch, on
+TensorFlow and JAX.
 """
 
 import contextlib
@@ -169,6 +170,44 @@ def _tensorflow_batch_norm(x, gamma, beta, epsilon: float):
     y, mean, variance = tf.compat.v1.nn.fused_batch_norm(x, gamma, beta, epsilon=epsilon, is_training=True)
     count = tf.cast(tf.reduce_prod(tf.shape(x)[:3]), variance.dtype)
     return y, mean, variance * (count - 1) / count  # TensorFlow's is unbiased
+
+
+def convolution(x, kernel):
+    """Convolution with a 3x3 kernel, stride 1, padding "same".
+
+    The fast form rounds differently: in float32 outputs and gradients differ by up to 1e-5 of their largest entry.
+
+    Args:
+        x: (batch, height, width, channels).
+        kernel: (3, 3, channels, filters), of x's dtype.
+
+    Returns:
+        (batch, height, width, filters), of x's dtype.
+
+    Example:
+
+    >>> from keras import ops
+    >>> tuple(convolution(ops.ones((2, 8, 8, 3)), ops.ones((3, 3, 3, 5))).shape)
+    (2, 8, 8, 5)
+    """
+    cpu = keras.config.backend() == "tensorflow" and fast_forms()
+    if cpu and _is_worth_transforming(x, kernel) and not _compiled_whole_by_xla():
+        from kerasticket.fused import winograd
+
+        return winograd.convolution(x, kernel)
+    return ops.conv(x, kernel, strides=1, padding="same", data_format="channels_last")
+
+
+def _is_worth_transforming(x, kernel) -> bool:
+    """Whether x is float32, its sides are known multiples of 4, and the channels enough to pay for the transforms.
+
+    Measured with gradients (AVX-512, images of 4 to 16 pixels, 8 to 256 of them): 64 x 64 channels 1.0 to 1.15 times
+    as fast as oneDNN's convolution, 64 x 128 1.05 to 1.35, 128 x 128 1.1 to 1.7, 256 x 256 1.3 to 2.3.
+    """
+    sides, (channels, filters) = tuple(x.shape)[1:3], tuple(kernel.shape)[2:]
+    if keras.backend.standardize_dtype(x.dtype) != "float32" or any(side is None or side % 4 for side in sides):
+        return False
+    return channels * filters >= 64 * 128
 
 
 def _as_wide_as_sums(x, *weights):

@@ -91,11 +91,11 @@ def _plain_second_derivative(arguments, form: Form, *cotangents):
     return outer.gradient(gradients, arguments, output_gradients=cotangents, unconnected_gradients="zero")
 
 
-def _cluster(function):
+def cluster(function):
     return tf.function(function, jit_compile=True, autograph=False)
 
 
-@_cluster
+@cluster
 def _partial_moments(x):
     """x - pivot, real, and its square, imaginary, summed over groups of positions: (batch, groups, channels).
 
@@ -109,7 +109,7 @@ def _partial_moments(x):
     return _added([tf.complex(term, term * term) for term in terms])
 
 
-@_cluster
+@cluster
 def _apply(x, moments, gamma, beta, form: Form):
     """The result, mean and 1 / std; these are (batch, channels)."""
     sums, squares = _total(moments)
@@ -126,7 +126,7 @@ def _apply(x, moments, gamma, beta, form: Form):
     return tf.cast(y, x.dtype), mean, scale
 
 
-@_cluster
+@cluster
 def _partial_gradients(x, gamma, beta, slope, mean, scale, form: Form):
     """Sums of dL/dy, real, and of dL/dy times the normalised x, imaginary, y before ReLU: (batch, groups, channels)."""
     pool = form.pool
@@ -145,7 +145,7 @@ def _partial_gradients(x, gamma, beta, slope, mean, scale, form: Form):
     return tf.reshape(parts, (-1, parts.shape[1] * parts.shape[2], parts.shape[3]))
 
 
-@_cluster
+@cluster
 def _gradients(x, gamma, beta, slope, mean, scale, parts, form: Form):
     count = tf.cast(x.shape[1] * x.shape[2], mean.dtype)
     sums, products = _total(parts)
@@ -158,7 +158,7 @@ def _gradients(x, gamma, beta, slope, mean, scale, parts, form: Form):
     return of_x, tf.reduce_sum(products, 0), tf.reduce_sum(sums, 0)
 
 
-@_cluster
+@cluster
 def _partial_seconds(x, gamma, beta, slope, vector, mean, scale, form: Form):
     """Sums over groups of positions: of the vector, real, and of it times the normalised x, imaginary; and of it times
     dL/dy, y before ReLU.
@@ -181,7 +181,7 @@ def _partial_seconds(x, gamma, beta, slope, vector, mean, scale, form: Form):
     return tf.reshape(_added(sums), shape), tf.reshape(_added(products), shape)
 
 
-@_cluster
+@cluster
 def _seconds(x, gamma, beta, slope, vectors, mean, scale, reduced, form: Form):
     """With n the normalised x, u = dL/dy before ReLU, v the vector and <> means over positions, <gradient of x, v> is
     the sum of gamma * scale * u * (v - <v> - n <v n>): from its derivative in u follows that in the slope, from those
