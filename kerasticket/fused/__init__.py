@@ -201,13 +201,14 @@ def convolution(x, kernel):
 def _is_worth_transforming(x, kernel) -> bool:
     """Whether x is float32, its sides are known multiples of 4, and the channels enough to pay for the transforms.
 
-    Measured with gradients (AVX-512, images of 4 to 16 pixels, 8 to 256 of them): 64 x 64 channels 1.0 to 1.15 times
-    as fast as oneDNN's convolution, 64 x 128 1.05 to 1.35, 128 x 128 1.1 to 1.7, 256 x 256 1.3 to 2.3.
+    How many times as fast as oneDNN's convolution, gradients included (64 images of 4 to 32 pixels a side): with
+    AVX-512 32 x 32 channels 0.8, 64 x 64 0.95 to 1.15, 128 x 128 1.3 to 1.7, 256 x 256 1.3 to 2.3; with AVX2 1.1 to
+    1.35, 1.5 to 1.75, 1.9 to 2.2 and 2.2.
     """
     sides, (channels, filters) = tuple(x.shape)[1:3], tuple(kernel.shape)[2:]
     if keras.backend.standardize_dtype(x.dtype) != "float32" or any(side is None or side % 4 for side in sides):
         return False
-    return channels * filters >= 64 * 128
+    return channels * filters >= 64 * 64
 
 
 def _as_wide_as_sums(x, *weights):
