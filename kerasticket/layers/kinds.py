@@ -51,7 +51,7 @@ class MaskedConv2D(Masked, layers.Conv2D):
             return super().call(inputs)
         outputs = fused.convolution(inputs, self.kernel)
         outputs = ops.add(outputs, ops.reshape(self.bias, (1, 1, 1, -1))) if self.use_bias else outputs
-        return self.activation(outputs)
+        return outputs if self.activation is None else self.activation(outputs)
 
 
 @_of(layers.Conv3D)
