@@ -242,3 +242,13 @@ def test_training_agrees_with_the_plain_form():
         ends.append(kt.get_params(model))
     for path, expected in ends[1].items():
         close(ends[0][path], expected)
+
+
+@ON_TENSORFLOW
+def test_layers_masked_in_place_are_told_that_they_train(calls):
+    """And, stripped, no longer are."""
+    model = held_to_mask(kt.models.convnet((8, 8, 3), 10, width=64, depth=2))
+    model(np.zeros((1, 8, 8, 3), "float32"), training=True)
+    assert calls == [(1, 4, 4, 64)]
+    kt.strip(model)(np.zeros((1, 8, 8, 3), "float32"), training=True)
+    assert len(calls) == 1

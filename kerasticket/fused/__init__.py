@@ -190,8 +190,8 @@ def convolution(x, kernel):
     >>> tuple(convolution(ops.ones((2, 8, 8, 3)), ops.ones((3, 3, 3, 5))).shape)
     (2, 8, 8, 5)
     """
-    cpu = keras.config.backend() == "tensorflow" and fast_forms()
-    if cpu and _is_worth_transforming(x, kernel) and not _compiled_whole_by_xla():
+    fast = keras.config.backend() == "tensorflow" and fast_forms()
+    if fast and _is_worth_transforming(x, kernel) and not _compiled_whole_by_xla():
         from kerasticket.fused import winograd
 
         return winograd.convolution(x, kernel)

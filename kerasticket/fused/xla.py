@@ -3,7 +3,7 @@
 XLA's CPU loops run at memory speed if they are purely element-wise or plain sums, and 5 to 10 times slower
 where a sum is fused with what it sums (TensorFlow 2.21). So sums are written as element-wise additions of
 slices, whose few partial results the next cluster adds up; each cluster is a function compiled by itself, as
-XLA would otherwise fuse across them. Convolutions are none of its business: they stay with oneDNN.
+XLA would otherwise fuse across them. Convolutions and matrix products are none of its business: they stay with oneDNN.
 """
 
 from typing import NamedTuple
@@ -92,6 +92,7 @@ def _plain_second_derivative(arguments, form: Form, *cotangents):
 
 
 def cluster(function):
+    """The function as a program that XLA compiles by itself, once for each shape."""
     return tf.function(function, jit_compile=True, autograph=False)
 
 
