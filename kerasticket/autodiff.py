@@ -19,16 +19,17 @@ from kerasticket.precision import at_least_float32
 Function = Callable[..., Any]
 
 
-def functional_loss(model: keras.Model, loss: Callable[[Any, Any], Any]) -> Function:
+def functional_loss(model: keras.Model, loss: Callable[[Any, Any], Any], *, training: bool = False) -> Function:
     """The mean loss of a model as a pure function `(trainable_values, inputs, targets) -> scalar`.
 
-    The model runs in inference mode (moving statistics, no dropout), without its regularisation penalties.
+    The model runs without its regularisation penalties, in inference mode (moving statistics, no dropout) or not.
     Its non-trainable weights (statistics, masks) are copied now: after changing them, ask for a new function.
 
     Args:
         model: a built model.
         loss: a `keras.losses.Loss`, whose own reduction is ignored, or a function of (targets, outputs). The
             mean over all its values is taken, in the dtype of the model's outputs, but float32 at least.
+        training: the model is told so. What it then makes of its own state is lost.
 
     Returns:
         A function of `trainable_values` (a list, ordered as `model.trainable_variables`), inputs, targets.
@@ -53,7 +54,7 @@ def functional_loss(model: keras.Model, loss: Callable[[Any, Any], Any]) -> Func
 
     def mean_loss(trainable_values, inputs, targets):
         values = _tensors(list(trainable_values))
-        outputs, _ = model.stateless_call(values, constants, ops.convert_to_tensor(inputs), **mode(model, False))
+        outputs, _ = model.stateless_call(values, constants, ops.convert_to_tensor(inputs), **mode(model, training))
         return mean_of_loss(loss, ops.convert_to_tensor(targets), outputs)
 
     return mean_loss

@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 import kerasticket as kt
-from kerasticket import autodiff
+from kerasticket import autodiff, fused
 from kerasticket.data.recipes import draw
 from kerasticket.distillation import METHODS, SELECTORS, loop, selection, soft_labels
 from kerasticket.distillation.distribution import _Matcher
@@ -72,6 +72,16 @@ def test_a_method_is_a_pure_function_of_its_seed(name, digits, made):
     assert told == list(range(1, method.steps + 1))
     assert one.settings["width"] == 4
     one.check_matches(digits)
+
+
+@pytest.mark.same_on_every_backend
+@pytest.mark.parametrize("name", METHODS)
+def test_networks_train_by_the_fast_convolution(name, digits, monkeypatch):
+    """Those that a method trains, and those whose derivatives it takes."""
+    kernels, convolution = set(), fused.convolution
+    monkeypatch.setattr(fused, "convolution", lambda x, k: kernels.add(tuple(k.shape)) or convolution(x, k))
+    small(name).distill(digits, ipc=1, seed=0)
+    assert kernels == {(3, 3, 1, 4), (3, 3, 4, 4)}
 
 
 @pytest.mark.same_on_every_backend

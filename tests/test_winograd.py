@@ -244,11 +244,35 @@ def test_training_agrees_with_the_plain_form():
         close(ends[0][path], expected)
 
 
+class Subclassed(keras.Model):
+    """Does not say to its layers that they train: they ask Keras."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution = keras.layers.Conv2D(64, 3, padding="same")
+
+    def call(self, x):
+        return self.convolution(x)
+
+
+def subclassed():
+    model = Subclassed()
+    model(np.zeros((1, 8, 8, 64), "float32"))
+    return model
+
+
+@pytest.fixture(params=[network, subclassed], ids=["sequential", "subclassed"])
+def model(request):
+    return request.param()
+
+
 @ON_TENSORFLOW
-def test_layers_masked_in_place_are_told_that_they_train(calls):
+def test_layers_masked_in_place_are_told_that_they_train(model, calls):
     """And, stripped, no longer are."""
-    model = held_to_mask(kt.models.convnet((8, 8, 3), 10, width=64, depth=2))
-    model(np.zeros((1, 8, 8, 3), "float32"), training=True)
-    assert calls == [(1, 4, 4, 64)]
-    kt.strip(model)(np.zeros((1, 8, 8, 3), "float32"), training=True)
+    model, x = held_to_mask(model), np.zeros((1, 8, 8, 64), "float32")
+    model(x)
+    assert calls == []
+    model(x, training=True)
+    assert calls == [(1, 8, 8, 64)]
+    kt.strip(model)(x, training=True)
     assert len(calls) == 1

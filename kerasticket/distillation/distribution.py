@@ -17,7 +17,7 @@ from kerasticket.data import MATCHING, Augmentation, DistilledSet, ImageSet
 from kerasticket.data.multi_formation import decode_cells
 from kerasticket.data.recipes import augment, draw
 from kerasticket.distillation.loop import Progress, finished, run
-from kerasticket.distillation.networks import fresh_network, fresh_weights
+from kerasticket.distillation.networks import fresh_helper, fresh_weights
 from kerasticket.distillation.starts import INITIALISATIONS, check_matching, starting_images
 from kerasticket.models import MODELS
 from kerasticket.params import Params
@@ -136,7 +136,7 @@ class _Matcher:
         self.of_class = [np.flatnonzero(real.labels == label) for label in range(real.num_classes)]
         # As many of each class, so that class means are means over an axis.
         self.count = min(settings.real_batch, *(len(positions) for positions in self.of_class))
-        network = fresh_network(settings.model, settings.width, real, seed=0)
+        network = fresh_helper(settings.model, settings.width, real, seed=0)
         self.features = keras.Model(network.inputs, network.layers[-1].input)
         if self.features.non_trainable_variables:
             raise ValueError(
@@ -175,6 +175,6 @@ class _Matcher:
         """(classes, features); the images come in the order of `groups`, means are over its `axes`."""
         normal = ops.divide(ops.subtract(pixels, self.mean), self.std)
         prepared = augment(ops, self.settings.matching, normal, parameters)
-        features, _ = self.features.stateless_call(weights, [], prepared, training=False)
+        features, _ = self.features.stateless_call(weights, [], prepared, training=True)
         features = ops.reshape(at_least_float32(features), (*groups, int(np.prod(features.shape[1:]))))
         return ops.mean(features, axis=axes)

@@ -13,6 +13,7 @@ from kerasticket import masking, models, optimizer_state
 from kerasticket.data import PAPER_CIFAR, DistilledSet, ImageSet, pipeline
 from kerasticket.distillation.controls import controls, full_accuracy, label_robust_score
 from kerasticket.distillation.unfinished import Checkpoint, Unfinished, identity
+from kerasticket.layers.convolution import speed_up
 from kerasticket.training import Recipe, train
 from kerasticket.training import evaluate as metrics_of
 
@@ -186,7 +187,8 @@ def accuracy_of(
 def builder(architecture: str, test: ImageSet | DistilledSet, width: int) -> Callable[[int], keras.Model]:
     """From a seed to a fresh network of `ARCHITECTURES` for these images; `width` is a ConvNet's."""
     options = {"width": width} if _width(architecture, width) else {}
-    return lambda seed: ARCHITECTURES[architecture](test.input_shape, test.num_classes, seed=seed, **options)
+    fresh = functools.partial(ARCHITECTURES[architecture], test.input_shape, test.num_classes, **options)
+    return lambda seed: speed_up(fresh(seed=seed))
 
 
 def _width(architecture: str, width: int) -> int | None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from kerasticket import masking
 from kerasticket.data import ZCA, Augmentation, DistilledSet, ImageSet
-from kerasticket.distillation.networks import fresh_network
+from kerasticket.distillation.networks import fresh_helper
 from kerasticket.distillation.unfinished import digest
 from kerasticket.params import Params
 from kerasticket.runs import atomic, check_writable
@@ -140,7 +140,7 @@ class _Trainer:
 
     def __init__(self, images: ImageSet | DistilledSet, recipe: Recipe, model: str, width: int, seed: int):
         self.images, self.recipe, self.seed = images, recipe, seed
-        self.fresh = functools.partial(fresh_network, model, width, images)
+        self.fresh = functools.partial(fresh_helper, model, width, images)
 
     @functools.cached_property
     def compiled(self) -> tuple[keras.Model, Any]:

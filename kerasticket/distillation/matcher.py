@@ -13,7 +13,7 @@ from kerasticket import autodiff, masking, optimizer_state
 from kerasticket.data import ImageSet, pipeline
 from kerasticket.data.multi_formation import decode_cells
 from kerasticket.data.recipes import Augmentation, augment, cutmix, draw
-from kerasticket.distillation.networks import fresh_network, network_state, restore_network
+from kerasticket.distillation.networks import fresh_helper, network_state, restore_network
 from kerasticket.optimizers import SGD
 from kerasticket.params import Params
 from kerasticket.precision import at_least_float32
@@ -48,7 +48,7 @@ def _norm(columns):
 
 def loss_gradients(network: keras.Model, classifier: bool) -> Callable:
     """What IDC, DC and DSA compare: the gradients of the loss in kernels, with or without the classifier's."""
-    slope = autodiff.gradient(autodiff.functional_loss(network, LOSS))
+    slope = autodiff.gradient(autodiff.functional_loss(network, LOSS, training=True))
     ranks = (2, 3, 4, 5) if classifier else (4, 5)
     matched = [i for i, variable in enumerate(network.trainable_variables) if len(variable.shape) in ranks]
     if not matched:
@@ -67,7 +67,7 @@ def mean_features(network: keras.Model, classifier: bool) -> Callable:
     count = len(features.trainable_variables)
 
     def mean(weights, images, targets):
-        values, _ = features.stateless_call(weights[:count], [], images, training=False)
+        values, _ = features.stateless_call(weights[:count], [], images, training=True)
         return [ops.mean(at_least_float32(values), axis=0)]
 
     return mean
@@ -200,7 +200,7 @@ class Matcher:
 
     def _fresh_network(self, number: int) -> keras.Model:
         network_seed = int(np.random.default_rng([self.seed, number, 1]).integers(2**31))
-        return fresh_network(self.settings.model, self.settings.width, self.real, network_seed)
+        return fresh_helper(self.settings.model, self.settings.width, self.real, network_seed)
 
 
 def augmented(recipe: Augmentation | None, images: np.ndarray, labels: np.ndarray, rng: np.random.Generator):

@@ -4,6 +4,7 @@ import keras
 
 from kerasticket import masking, optimizer_state
 from kerasticket.data import DistilledSet, ImageSet
+from kerasticket.layers.convolution import speed_up
 from kerasticket.models import MODELS
 from kerasticket.models.initializers import SeededInitializer
 from kerasticket.params import Params
@@ -13,6 +14,11 @@ def fresh_network(model: str, width: int, images: ImageSet | DistilledSet, seed:
     """A network of `kerasticket.models.MODELS` for these images; `width` is a ConvNet's, others have their own."""
     options = {"width": width} if model == "convnet" else {}
     return MODELS[model](images.input_shape, images.num_classes, seed=seed, **options)
+
+
+def fresh_helper(model: str, width: int, images: ImageSet | DistilledSet, seed: int) -> keras.Model:
+    """`fresh_network` for a method's own use: faster in training, not to be saved as a model."""
+    return speed_up(fresh_network(model, width, images, seed))
 
 
 def fresh_weights(model: keras.Model, seed: int) -> list:

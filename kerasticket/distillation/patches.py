@@ -19,7 +19,7 @@ from kerasticket.data.images import choose_per_class
 from kerasticket.data.multi_formation import cell_size, tile_cells
 from kerasticket.data.resize import resize
 from kerasticket.distillation.loop import Progress, finished, run
-from kerasticket.distillation.networks import fresh_network, network_state, restore_network
+from kerasticket.distillation.networks import fresh_helper, network_state, restore_network
 from kerasticket.distillation.soft_labels import soft_labels
 from kerasticket.models import MODELS
 from kerasticket.params import Params
@@ -139,7 +139,7 @@ class _Judge:
     def __init__(self, settings: RealisticPatches, real: ImageSet, ipc: int, seed: int):
         self.settings, self.real, self.ipc, self.seed = settings, real, ipc, seed
         self.images = np.zeros((ipc * real.num_classes, *real.input_shape), np.float32)
-        self.network = fresh_network(settings.model, settings.width, real, seed)
+        self.network = fresh_helper(settings.model, settings.width, real, seed)
         recipe = Recipe(settings.net_epochs, learning_rate=settings.net_learning_rate, augmentation=settings.training)
         self.batches = recipe.pipeline(real, seed)
         recipe.compile(self.network, self.batches)

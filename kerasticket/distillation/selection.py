@@ -13,7 +13,7 @@ from kerasticket import autodiff
 from kerasticket.data import Augmentation, DistilledSet, ImageSet, pipeline, random_real
 from kerasticket.data.baselines import chosen_real
 from kerasticket.distillation.loop import Progress, finished, run
-from kerasticket.distillation.networks import fresh_network
+from kerasticket.distillation.networks import fresh_helper
 from kerasticket.models import MODELS
 from kerasticket.params import Params
 from kerasticket.training import Recipe, train
@@ -233,7 +233,7 @@ class _Judgement:
 
     def _trained(self, index: int) -> keras.Model:
         seed = int(np.random.default_rng([self.seed, index]).integers(2**31))
-        network = fresh_network(self.settings.model, self.settings.width, self.real, seed)
+        network = fresh_helper(self.settings.model, self.settings.width, self.real, seed)
         recipe = Recipe(
             self.settings.net_epochs,
             learning_rate=self.settings.net_learning_rate,

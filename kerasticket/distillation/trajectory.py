@@ -21,7 +21,7 @@ from kerasticket.data.recipes import augment, draw
 from kerasticket.distillation.experts import Expert, record_experts
 from kerasticket.distillation.loop import Progress, finished, run
 from kerasticket.distillation.matcher import LOSS
-from kerasticket.distillation.networks import fresh_network
+from kerasticket.distillation.networks import fresh_helper
 from kerasticket.distillation.starts import INITIALISATIONS, check_matching, starting_images
 from kerasticket.distillation.student import FORMS, Student
 from kerasticket.models import MODELS
@@ -249,14 +249,14 @@ class _Matcher:
                 f"Expected student_batch <= {len(self.labels)}, the decoded images, or None for all of them. "
                 f"Received: student_batch={settings.student_batch}"
             )
-        network = fresh_network(settings.model, settings.width, start, seed=0)
+        network = fresh_helper(settings.model, settings.width, start, seed=0)
         if network.non_trainable_variables:
             raise ValueError(
                 f"Expected a network without moving statistics, such as 'convnet'. Received: model={settings.model!r}"
             )
         path_of = {id(variable): path for path, variable in named_variables(network).items()}
         self.paths = [path_of[id(variable)] for variable in network.trainable_variables]
-        self.network_loss = autodiff.functional_loss(network, LOSS)
+        self.network_loss = autodiff.functional_loss(network, LOSS, training=True)
         self.student = Student(self._loss, settings.form)
 
     def state(self) -> Params:

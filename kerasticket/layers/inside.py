@@ -1,14 +1,14 @@
 """Masks on built layers in place, and layers that mask the layers which they make themselves.
 
-A Keras layer becomes its masked kind by another class and a new weight: the variables stay where they are.
+A Keras layer becomes its masked kind by another class and a new weight.
 """
 
-import inspect
 from collections.abc import Iterable
 from typing import Any
 
 from keras import layers
 
+from kerasticket.layers.become import become
 from kerasticket.layers.masked import MASKED, Masked, chosen_weights, mask_name, refuse_other_weights
 
 
@@ -74,7 +74,7 @@ def hold(layer: layers.Layer, weights: Iterable[str]) -> None:
     refuse_other_weights(layer)
     before = vars(layer).get("_masked_weights", ())
     vars(layer)["_masked_weights"] = chosen_weights(kind, [*before, *weights])
-    _become(layer, kind)
+    become(layer, kind)
     layer._tracker.unlock()
     layer._add_masks()
     layer._lock_state()
@@ -85,7 +85,7 @@ def hold_inside(layer: layers.Layer) -> None:
     kind = MASKED.get(type(layer))
     if kind is not None and issubclass(kind, MaskedInside) and any(isinstance(x, Masked) for x in _inner(layer)):
         vars(layer)["_masked_weights"] = None
-        _become(layer, kind)
+        become(layer, kind)
 
 
 def release(layer: Any) -> None:
@@ -105,17 +105,7 @@ def release(layer: Any) -> None:
         layer._untrack_variable(one.mask)  # type: ignore[union-attr]
         super(layers.Layer, layer).__delattr__(mask_name(one.name))  # Keras' own collects garbage for each layer
     vars(layer).pop("_masked_weights")
-    _become(layer, plain_kind(layer))
-
-
-def _become(layer: layers.Layer, kind: type[layers.Layer]) -> None:
-    """Exchanges the class, and what Keras noted of the signature of `call` when it made the layer."""
-    object.__setattr__(layer, "__class__", kind)
-    signature = inspect.signature(layer.call)
-    trains = "training" in signature.parameters
-    vars(layer)["_call_signature"] = signature
-    vars(layer)["call_signature_parameters"] = list(signature.parameters)
-    vars(layer)["_call_has_training_arg"] = vars(layer)["_call_has_context_arg"]["training"] = trains
+    become(layer, plain_kind(layer))
 
 
 def _inner(layer: layers.Layer) -> list[layers.Layer]:

@@ -1,12 +1,12 @@
-"""The masked Keras layers: two lines each, and the convolution that trains faster."""
+"""The masked Keras layers: two lines each."""
 
 from collections.abc import Callable
 from typing import TypeVar
 
 import keras
-from keras import layers, ops
+from keras import layers
 
-from kerasticket import fused
+from kerasticket.layers.convolution import TrainingConv2D
 from kerasticket.layers.inside import MaskedInside
 from kerasticket.layers.masked import MASKED, Masked
 
@@ -39,19 +39,8 @@ class MaskedConv1D(Masked, layers.Conv1D):
 
 
 @_of(layers.Conv2D)
-class MaskedConv2D(Masked, layers.Conv2D):
-    """`keras.layers.Conv2D` with a mask on its kernel.
-
-    In training `fused.convolution` takes its place; elsewhere the outputs are those of the plain layer to the bit.
-    """
-
-    def call(self, inputs, training=None):
-        settings = (self.kernel_size, self.strides, self.dilation_rate, self.groups, self.padding, self.data_format)
-        if not training or settings != ((3, 3), (1, 1), (1, 1), 1, "same", "channels_last"):
-            return super().call(inputs)
-        outputs = fused.convolution(inputs, self.kernel)
-        outputs = ops.add(outputs, ops.reshape(self.bias, (1, 1, 1, -1))) if self.use_bias else outputs
-        return outputs if self.activation is None else self.activation(outputs)
+class MaskedConv2D(Masked, TrainingConv2D):
+    """`keras.layers.Conv2D` with a mask on its kernel; in training it is `fused.convolution`."""
 
 
 @_of(layers.Conv3D)

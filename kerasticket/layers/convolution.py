@@ -1,0 +1,30 @@
+"""Convolutions that train by `fused.convolution`."""
+
+import keras
+from keras import layers, ops
+
+from kerasticket import fused
+from kerasticket.layers.become import become
+
+
+class TrainingConv2D(layers.Conv2D):
+    """`keras.layers.Conv2D` that is `fused.convolution` in training; elsewhere its outputs are Keras' to the bit."""
+
+    def call(self, inputs, training=None):
+        settings = (self.kernel_size, self.strides, self.dilation_rate, self.groups, self.padding, self.data_format)
+        if not training or settings != ((3, 3), (1, 1), (1, 1), 1, "same", "channels_last"):
+            return super().call(inputs)
+        outputs = fused.convolution(inputs, self.kernel)
+        outputs = ops.add(outputs, ops.reshape(self.bias, (1, 1, 1, -1))) if self.use_bias else outputs
+        return outputs if self.activation is None else self.activation(outputs)
+
+
+def speed_up(model: keras.Model) -> keras.Model:
+    """Makes Keras' own convolutions in a model `TrainingConv2D`, in place, and returns it.
+
+    For models that are not saved: kerasticket's class is not known to Keras' files.
+    """
+    for layer in model._flatten_layers():
+        if type(layer) is layers.Conv2D:
+            become(layer, TrainingConv2D)
+    return model
