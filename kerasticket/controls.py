@@ -18,6 +18,7 @@ import numpy as np
 from kerasticket import masking, masks, optimizer_state
 from kerasticket.masks import Mask
 from kerasticket.params import Params, same_bits
+from kerasticket.seeds import check_seed
 from kerasticket.variables import SEED_STATE, owners
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def reinitialised(ticket: "Ticket", seed: int) -> "Ticket":
 
     Seed states stay the ticket's, and so does what a Normalization layer knows of the data.
     """
-    _check_seed(seed)
+    check_seed(seed)
     params = initial_params(ticket.architecture, seed)
     params |= {path: array for path, array in ticket.params.items() if path.endswith(SEED_STATE)}
     params |= {path: ticket.params[path] for path in _of_data(ticket.architecture)}
@@ -155,13 +156,8 @@ def _without_seeds(config: Any, key: str = "") -> Any:
 
 def _rng(ticket: "Ticket", seed: int) -> np.random.Generator:
     """Of its own for each round, so that controls of different rounds are independent."""
-    _check_seed(seed)
+    check_seed(seed)
     return np.random.default_rng([seed, ticket.round])
-
-
-def _check_seed(seed: int) -> None:
-    if not (isinstance(seed, int) and seed >= 0):
-        raise ValueError(f"Expected a whole number of at least 0. Received: seed={seed!r}.")
 
 
 def _dense(ticket: "Ticket", dense: "Ticket | None") -> "Ticket":

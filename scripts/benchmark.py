@@ -34,8 +34,10 @@ PYTORCH = (
     *("channels_last", "compile", "channels_last compile", "graphs"),
     *("bfloat16", "bfloat16 compile", "bfloat16 channels_last compile", "bfloat16 graphs"),
 )
-TENSORFLOW_ALONE = ("bare_loop", "convolutions")
+TENSORFLOW_ALONE = ("bare_loop", "convolutions", "convolution")
 
+# Pixels a side and channels of single convolutions: from one that takes Keras' own form to ones far from it.
+SIZES = ((32, 32), (16, 64), (8, 128), (16, 128), (8, 256), (4, 512))
 # Images in an inner iteration of IDC: of each class, and for the network's training.
 MATCHED_REAL, MATCHED_DECODED, TRAINED = 64, 40, 31 * 64
 
@@ -111,6 +113,17 @@ def roofline() -> Row:
     return "share of the convolutions' own speed, width 128", sides, ratios, 1280
 
 
+def winograd() -> Row:
+    sides: dict[str, Side] = {}
+    ratios = {}
+    for side, channels in SIZES:
+        size, name = {"side": side, "channels": channels, "steps": 50}, f"{channels} channels, {side}x{side}"
+        for form in ("winograd", "plain"):
+            sides[f"{name}, {form}"] = ("convolution", size | {"form": form})
+        ratios[f"Winograd / oneDNN, {name}"] = (f"{name}, winograd", f"{name}, plain")
+    return "3x3 convolutions with their gradients, 64 images, float32", sides, ratios, 50 * 64
+
+
 def hessian() -> Row:
     size = {"width": 32, "coordinates": 100}
     sides: dict[str, Side] = {
@@ -178,6 +191,7 @@ ROWS = {
     "distilled_round": distilled_round,
     "backends": backends,
     "roofline": roofline,
+    "winograd": winograd,
     "idc": idc,
     "hessian": hessian,
     "path": path,

@@ -179,6 +179,31 @@ def convolutions(width: int, steps: int, *, policy: str = "float32") -> Work:
     return work
 
 
+def convolution(side: int, channels: int, steps: int, *, form: str) -> Work:
+    """A 3x3 convolution of a batch with its two gradients, by TensorFlow's own kernels ("plain") or by "winograd"."""
+    import_keras()
+    import tensorflow as tf
+
+    from kerasticket.fused import winograd
+
+    forms = {"plain": lambda x, kernel: tf.nn.conv2d(x, kernel, 1, "SAME"), "winograd": winograd.convolution}
+    images, kernel = tf.random.normal((BATCH, side, side, channels)), tf.random.normal((3, 3, channels, channels))
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            tape.watch([images, kernel])
+            outputs = forms[form](images, kernel)
+        return tape.gradient(outputs, [images, kernel], output_gradients=images)
+
+    def work() -> None:
+        for _ in range(steps):
+            gradients = step()
+        float(gradients[1][0, 0, 0, 0])
+
+    return work
+
+
 def matching(width: int, ipc: int, *, policy: str = "float32") -> Work:
     """An inner iteration of IDC in its authors' settings: every class matched once, then training on 2,000 images."""
     import_keras()
@@ -359,7 +384,7 @@ def pytorch(net: str, width: int, images: int, passes: int, *, options: str = ""
 SIDES: dict[str, Callable[..., Work]] = {
     function.__name__: function
     for function in (
-        *(through_fit, bare_loop, jax_loop, convolutions, matching, taylor_diagonal, diagonal_by_products),
+        *(through_fit, bare_loop, jax_loop, convolutions, convolution, matching, taylor_diagonal, diagonal_by_products),
         *(along_path, over_plane, keras_evaluate),
         *(pytorch, pytorch_matching, pytorch_diagonal),
     )

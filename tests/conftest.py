@@ -13,6 +13,8 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the scripts set it
 if "PYTEST_XDIST_WORKER" in os.environ:  # a worker for each core: threads of their own would wait for each other
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, "1")
+# XLA compiles hundreds of little programs that run once or twice: in half the time if it does not optimise them.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
 _SHARED = Path(__file__).parents[2] / "shared" / "tfds"
 if "TFDS_DATA_DIR" not in os.environ and _SHARED.is_dir():
     os.environ["TFDS_DATA_DIR"] = str(_SHARED)
@@ -30,7 +32,7 @@ if BACKEND == "torch":
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.deterministic = True
 if BACKEND == "jax":
-    os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_gpu_deterministic_ops=true"
+    os.environ["XLA_FLAGS"] += " --xla_gpu_deterministic_ops=true"
     import jax
 
     jax.config.update("jax_default_matmul_precision", "highest")  # on GPUs: float32, as tests compare it
@@ -95,7 +97,6 @@ def float64(monkeypatch):
         import jax
 
         jax.config.update("jax_enable_x64", True)
-        jax.config.update("jax_disable_most_optimizations", True)  # compiling took most of the time
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")
     yield
@@ -103,4 +104,3 @@ def float64(monkeypatch):
     keras.config.set_dtype_policy("float32")
     if BACKEND == "jax":
         jax.config.update("jax_enable_x64", False)
-        jax.config.update("jax_disable_most_optimizations", False)

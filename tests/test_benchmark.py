@@ -120,6 +120,12 @@ def test_points_of_a_path_are_a_side():
 
 
 @pytest.mark.same_on_every_backend
+def test_single_convolutions_are_sides():
+    for form in ("plain", "winograd"):
+        benchmark_sides.convolution(4, 2, 2, form=form)()
+
+
+@pytest.mark.same_on_every_backend
 @pytest.mark.parametrize("kind", ["matching", "pytorch_matching"])
 def test_an_inner_iteration_of_idc_is_a_side(kind):
     if kind.startswith("pytorch"):

@@ -51,9 +51,20 @@ def made(digits):
     return functools.cache(lambda name: small(name).distill(digits, ipc=2, seed=5))
 
 
+@pytest.fixture
+def fast_kernels(monkeypatch):
+    """Shapes of the kernels that `fused.convolution` gets."""
+    kernels, convolution = set(), fused.convolution
+    monkeypatch.setattr(fused, "convolution", lambda x, k: kernels.add(tuple(k.shape)) or convolution(x, k))
+    return kernels
+
+
 @pytest.mark.parametrize("name", METHODS)
-def test_a_method_is_a_pure_function_of_its_seed(name, digits, made):
-    """The same set again, whatever else is trained meanwhile; another one of another seed; told in its settings."""
+def test_a_method_is_a_pure_function_of_its_seed(name, digits, made, fast_kernels):
+    """The same set again, whatever else is trained meanwhile; another one of another seed; told in its settings.
+
+    The networks that it trains, or differentiates, do it by the fast convolution.
+    """
     method, told, one = small(name), [], made(name)
 
     def tell(done, images, loss):
@@ -62,6 +73,7 @@ def test_a_method_is_a_pure_function_of_its_seed(name, digits, made):
 
     two = method.distill(digits, ipc=2, seed=5, progress=tell)
     other = method.distill(digits, ipc=2, seed=6)
+    assert fast_kernels == {(3, 3, 1, 4), (3, 3, 4, 4)}
     np.testing.assert_array_equal(one.images, two.images)
     assert (one.images != other.images).any()
     assert one.images.shape == (20, 16, 16, 1)
@@ -72,16 +84,6 @@ def test_a_method_is_a_pure_function_of_its_seed(name, digits, made):
     assert told == list(range(1, method.steps + 1))
     assert one.settings["width"] == 4
     one.check_matches(digits)
-
-
-@pytest.mark.same_on_every_backend
-@pytest.mark.parametrize("name", METHODS)
-def test_networks_train_by_the_fast_convolution(name, digits, monkeypatch):
-    """Those that a method trains, and those whose derivatives it takes."""
-    kernels, convolution = set(), fused.convolution
-    monkeypatch.setattr(fused, "convolution", lambda x, k: kernels.add(tuple(k.shape)) or convolution(x, k))
-    small(name).distill(digits, ipc=1, seed=0)
-    assert kernels == {(3, 3, 1, 4), (3, 3, 4, 4)}
 
 
 @pytest.mark.same_on_every_backend

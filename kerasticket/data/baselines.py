@@ -26,7 +26,7 @@ def random_real(image_set: ImageSet, images_per_class: int, seed: int = 0) -> Di
 
 def chosen_real(image_set: ImageSet, positions: np.ndarray) -> DistilledSet:
     """The real images at `positions`, class-major if these are, as if they were a distilled set."""
-    return _as_set(image_set, _unit(image_set, positions), image_set.labels[positions], "chosen_real")
+    return _as_set(image_set, image_set.to_float(positions), image_set.labels[positions], "chosen_real")
 
 
 def mix(
@@ -56,7 +56,7 @@ def mix(
     cell_size(image_set.input_shape[0], factor)
     chosen = _class_major(image_set, images_per_class * factor**2, seed)
     by_class = chosen.reshape(image_set.num_classes, -1)
-    images = np.concatenate([tile_cells(_unit(image_set, positions), factor, method) for positions in by_class])
+    images = np.concatenate([tile_cells(image_set.to_float(positions), factor, method) for positions in by_class])
     labels = np.repeat(np.arange(image_set.num_classes, dtype=np.int64), images_per_class)
     return _as_set(image_set, images, labels, "mix", factor=factor, settings={"resize": method}, seeds={"images": seed})
 
@@ -71,10 +71,6 @@ def _class_major(image_set: ImageSet, count: int, seed: int | None) -> np.ndarra
         return chosen[np.argsort(labels[chosen], kind="stable")]
     choose_per_class(labels, names, count, 0)  # for its error: a class that has too few
     return np.concatenate([np.flatnonzero(labels == label)[:count] for label in range(len(names))])
-
-
-def _unit(image_set: ImageSet, positions: np.ndarray) -> np.ndarray:
-    return image_set.images[positions].astype(np.float32) / np.float32(255)
 
 
 def _as_set(image_set: ImageSet, images: np.ndarray, labels: np.ndarray, method: str, **options) -> DistilledSet:

@@ -151,6 +151,6 @@ class ImageSet:
         source = f"{self.source}, {images_per_class} per class, seed {seed}"
         return replace(self, images=images, labels=self.labels[chosen], source=source)
 
-    def to_float(self) -> np.ndarray:
-        """Pixels in [0, 1] as float32, not normalised."""
-        return self.images.astype(np.float32) / np.float32(255)
+    def to_float(self, chosen: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Pixels in [0, 1] as float32, not normalised, of all images or of those at `chosen` positions."""
+        return self.images[chosen].astype(np.float32) / np.float32(255)

@@ -355,7 +355,7 @@ def _sample(real: ImageSet) -> tuple[np.ndarray, np.ndarray]:
     fitting = _SAMPLE_BYTES // (4 * math.prod(real.input_shape) * real.num_classes)
     count = max(1, min(_SAMPLE, fitting))
     chosen = np.concatenate([np.flatnonzero(real.labels == label)[:count] for label in range(real.num_classes)])
-    return real.images[chosen] / np.float32(255), real.labels[chosen]
+    return real.to_float(chosen), real.labels[chosen]
 
 
 def _better_space(found: dict[str, Fit], told: str, count: int) -> str | None:

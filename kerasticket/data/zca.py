@@ -108,5 +108,5 @@ class ZCA:
 
 def _pixels(real: ImageSet, start: int, count: int) -> np.ndarray:
     """Images from `start` on as float32 rows of pixels in [0, 1]."""
-    chosen = real.images[start : start + count]
-    return chosen.reshape(len(chosen), -1).astype(np.float32) / np.float32(255)
+    chosen = real.to_float(slice(start, start + count))
+    return chosen.reshape(len(chosen), -1)

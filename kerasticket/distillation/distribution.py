@@ -156,7 +156,7 @@ class _Matcher:
         chosen = np.concatenate([rng.choice(positions, self.count, replace=False) for positions in self.of_class])
         parameters = draw(np, settings.matching, lambda *shape: rng.random(shape, np.float32), 1)
         weights = fresh_weights(self.features, int(rng.integers(2**31)))
-        real = self.real.images[chosen] / np.float32(255)
+        real = self.real.to_float(chosen)
         loss, gradient = self.loss_and_gradient(self.images, weights, real, parameters)
         self.velocity = settings.momentum * self.velocity + ops.convert_to_numpy(gradient)
         # The rate is of normalised pixels; a gradient in them is std times as large, and so is a step.

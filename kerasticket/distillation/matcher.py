@@ -153,7 +153,7 @@ class Matcher:
         kept = np.sort(rng.choice(decoded, min(decoded, settings.decoded_batch), replace=False))
         parameters = draw(np, settings.matching, lambda *shape: rng.random(shape, np.float32), 1)
         images = self.images[label * self.ipc : (label + 1) * self.ipc]
-        real = self.real.images[chosen].astype(np.float32) / np.float32(255)
+        real = self.real.to_float(chosen)
         weights = [variable.value for variable in self.network.trainable_variables]
         one_hot = np.eye(self.real.num_classes, dtype=np.float32)[label]
         distance, gradient = self.distance_and_gradient(images, kept, weights, real, one_hot, parameters)

@@ -170,7 +170,7 @@ class _Judge:
     def _best_crops(self, label: int) -> np.ndarray:
         """The ipc * factor^2 crops of lowest loss, of different images, full size, best first."""
         of_class = self.candidates[self.real.labels[self.candidates] == label]
-        images = self.real.images[of_class].astype(np.float32) / np.float32(255)
+        images = self.real.to_float(of_class)
         rng = np.random.default_rng([self.seed, label])
         losses = np.full(len(images), np.inf)
         best = images

@@ -13,6 +13,7 @@ from kerasticket.params import differing
 from kerasticket.pruning import criteria, structures
 from kerasticket.pruning.allocation import Allocation, Target, check_target, match
 from kerasticket.pruning.structures import Structure, Weights
+from kerasticket.seeds import check_seed
 from kerasticket.tickets import Ticket
 
 ROUNDS = {"synflow": 100}  # as published; all others: one
@@ -176,8 +177,7 @@ CONTROLS: dict[str, Callable[[Found, Ticket, dict, int], Ticket]] = {
 def _check(rounds: int, seed: int, control: str | None, structure: Structure) -> None:
     if not (isinstance(rounds, int) and rounds >= 1):
         raise ValueError(f"Expected rounds, a whole number of at least 1. Received: rounds={rounds!r}")
-    if not (isinstance(seed, int) and seed >= 0):
-        raise ValueError(f"Expected a seed that is a whole number of at least 0. Received: seed={seed!r}")
+    check_seed(seed)
     if control is not None:
         choose(control, CONTROLS, "control")
     if control in ("shuffled", "inverted") and not isinstance(structure, Weights):

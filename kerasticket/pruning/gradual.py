@@ -13,6 +13,7 @@ from kerasticket.pruning import criteria
 from kerasticket.pruning.allocation import Allocation, Target
 from kerasticket.pruning.schedules import Schedule
 from kerasticket.pruning.structures import Structure
+from kerasticket.seeds import check_seed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,8 +77,7 @@ class GradualPruning(keras.callbacks.Callback):
         super().__init__()
         if not isinstance(schedule, Schedule):
             raise ValueError(f"Expected a Schedule, such as Schedule(0.9, end=20). Received: schedule={schedule!r}")
-        if not (isinstance(seed, int) and seed >= 0):
-            raise ValueError(f"Expected a seed that is a whole number of at least 0. Received: seed={seed!r}")
+        check_seed(seed)
         self.schedule, self.data, self.seed = schedule, data, seed
         self._scores, self._allocation = criteria.get(criterion), Allocation(scope, structure, empty_layers)
         self.updates: list[Update] = []

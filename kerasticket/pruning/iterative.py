@@ -19,6 +19,7 @@ from kerasticket.pruning.gradual import warn_of_other_mask
 from kerasticket.pruning.rewinding import REWINDS, Restart
 from kerasticket.pruning.structures import Structure
 from kerasticket.records import Round
+from kerasticket.seeds import check_seed
 from kerasticket.tickets import Ticket
 
 
@@ -98,8 +99,7 @@ class IterativeMagnitudePruning(keras.callbacks.Callback):
     ):
         super().__init__()
         _check(rounds, fraction, epochs_per_round, rewind_epoch, rewind_scope, until_sparsity, start)
-        if not (isinstance(seed, int) and seed >= 0):
-            raise ValueError(f"`seed` must be a whole number of at least 0. Received: {seed=}")
+        check_seed(seed)
         self.rounds, self.fraction, self.epochs_per_round = rounds, float(fraction), epochs_per_round
         self.rewind_epoch, self.rewind_scope, self.until_sparsity = rewind_epoch, rewind_scope, until_sparsity
         self.start, self.seed, self.data = start, seed, data
