@@ -22,14 +22,15 @@ Function = Callable[..., Any]
 def functional_loss(model: keras.Model, loss: Callable[[Any, Any], Any], *, training: bool = False) -> Function:
     """The mean loss of a model as a pure function `(trainable_values, inputs, targets) -> scalar`.
 
-    The model runs without its regularisation penalties, in inference mode (moving statistics, no dropout) or not.
+    The model runs without its regularisation penalties and, unless asked otherwise, in inference mode (moving
+    statistics, no dropout).
     Its non-trainable weights (statistics, masks) are copied now: after changing them, ask for a new function.
 
     Args:
         model: a built model.
         loss: a `keras.losses.Loss`, whose own reduction is ignored, or a function of (targets, outputs). The
             mean over all its values is taken, in the dtype of the model's outputs, but float32 at least.
-        training: the model is told so. What it then makes of its own state is lost.
+        training: tell the model that it trains. Each call starts from the same state: dropout draws the same units.
 
     Returns:
         A function of `trainable_values` (a list, ordered as `model.trainable_variables`), inputs, targets.

@@ -14,7 +14,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a worker for each core: threads of th
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, "1")
 # XLA compiles hundreds of little programs that run once or twice: in half the time if it does not optimise them.
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
+os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=0 {os.environ.get('XLA_FLAGS', '')}"  # the caller's win
 _SHARED = Path(__file__).parents[2] / "shared" / "tfds"
 if "TFDS_DATA_DIR" not in os.environ and _SHARED.is_dir():
     os.environ["TFDS_DATA_DIR"] = str(_SHARED)

@@ -120,9 +120,15 @@ def test_points_of_a_path_are_a_side():
 
 
 @pytest.mark.same_on_every_backend
-def test_single_convolutions_are_sides():
+def test_single_convolutions_are_sides(monkeypatch):
+    from kerasticket.fused import winograd
+
+    seen, original = [], winograd.convolution
+    monkeypatch.setattr(winograd, "convolution", lambda x, kernel: seen.append(tuple(x.shape)) or original(x, kernel))
     for form in ("plain", "winograd"):
+        assert seen == []
         benchmark_sides.convolution(4, 2, 2, form=form)()
+    assert seen == [(64, 4, 4, 2)]
 
 
 @pytest.mark.same_on_every_backend

@@ -64,11 +64,11 @@ def test_the_gradient_in_the_images_equals_finite_differences(digits, distance, 
 
     images = rng.uniform(0.2, 0.8, (1, 16, 16, 1))
     tensors = autodiff._tensors((images, np.arange(4), weights, real, one_hot, parameters))
-    gradient = ops.convert_to_numpy(matcher._distance_and_gradient(*tensors)[1])
+    gradient = ops.convert_to_numpy(matcher.distance_and_gradient(*tensors)[1])
     step = 1e-6
 
     def at(offset):
-        return float(matcher._distance_and_gradient(ops.convert_to_tensor(images + offset), *tensors[1:])[0])
+        return float(matcher.distance_and_gradient(images + offset, *tensors[1:])[0])
 
     expected = (at(step * direction) - at(-step * direction)) / (2 * step)
     assert np.sum(gradient * direction) == pytest.approx(expected, rel=1e-5)

@@ -210,7 +210,7 @@ COMMAND = [
     "--width",
     "4",
     "--rounds",
-    "5",
+    "3",
     "--epochs",
     "6",
     "--distilled-epochs",
@@ -221,7 +221,7 @@ COMMAND = [
     "imp",
     "synthetic",
     "--train-rounds",
-    "5",
+    "3",
     "--distilled",
     "assets/distilled/digits_ipc1.h5",
 ]

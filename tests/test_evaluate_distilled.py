@@ -20,7 +20,7 @@ from kerasticket.distillation import evaluation, unfinished  # noqa: E402
 from kerasticket.distillation.controls import label_robust_score  # noqa: E402
 
 SET = str(ROOT / "assets/distilled/digits_ipc1.h5")
-SMALL = evaluate_distilled.Config((SET,), width=4, epochs=2, nets=2)
+SMALL = evaluate_distilled.Config((SET,), architectures=("lenet_300_100",), epochs=2, nets=2)
 NAME = Path(SET).name
 
 
@@ -70,7 +70,12 @@ def test_a_killed_run_goes_on_to_the_same_rows(tmp_path, monkeypatch):
     monkeypatch.setattr(unfinished, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     monkeypatch.setattr(evaluation, "IMAGES_PER_EPOCH", 1)
     config = dataclasses.replace(
-        SMALL, architectures=("convnet3", "alexnet"), epochs=3, augmentation="none", csv=str(tmp_path / "whole.csv")
+        SMALL,
+        architectures=("convnet3", "alexnet"),
+        width=4,
+        epochs=3,
+        augmentation="none",
+        csv=str(tmp_path / "whole.csv"),
     )
     evaluate_distilled.main(config)
     epochs, finished = [], unfinished.Checkpoint.on_epoch_end

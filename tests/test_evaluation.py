@@ -10,6 +10,7 @@ import kerasticket as kt
 from kerasticket.distillation import evaluate, unfinished
 from kerasticket.distillation.controls import FULL_ACCURACY, controls, full_accuracy, hardened, label_robust_score
 from kerasticket.distillation.evaluation import ARCHITECTURES, Accuracy, Comparison, accuracy_of, builder
+from kerasticket.layers.convolution import TrainingConv2D
 
 pytestmark = pytest.mark.usefixtures("plain_operations")
 
@@ -22,7 +23,7 @@ def digits():
 
 
 def measured(data, test, **options):
-    build = builder("convnet3", test, 4)
+    build = builder("lenet_300_100", test, 4)
     return accuracy_of(data, test, build=build, recipe=RECIPE, seeds=(0, 1), **options)
 
 
@@ -31,13 +32,14 @@ def test_evaluate_compares_architectures_with_controls(digits):
     """Each architecture is that of `accuracy_of`; ResNets are as published, whatever the width of ConvNets."""
     data = kt.data.mix(digits, 2, 2)
     recipe = kt.training.Recipe(1)
-    found = evaluate(data, digits, 2, ("convnet3", "alexnet"), real=digits, recipe=recipe, width=4)
-    assert list(found) == ["convnet3", "alexnet"]
+    found = evaluate(data, digits, 2, ("convnet3", "lenet_300_100"), real=digits, recipe=recipe, width=4)
+    assert list(found) == ["convnet3", "lenet_300_100"]
     alone = evaluate(data, digits, build=builder("convnet3", digits, 4), recipe=recipe, seeds=range(2))
     assert found["convnet3"].distilled.accuracies == alone.accuracies
     assert list(found["convnet3"].controls) == ["random_real", "mix"]
     assert found["convnet3"].controls["mix"].accuracies == alone.accuracies  # the set is the control here
-    assert "random_real" in str(found["alexnet"])
+    assert "random_real" in str(found["lenet_300_100"])
+    assert TrainingConv2D in {type(layer) for layer in builder("convnet3", digits, 4)(0).layers}
     assert builder("resnet10", digits, 4)(0).count_params() == kt.models.resnet10((16, 16, 1), 10).count_params()
     with pytest.raises(ValueError, match=r"Expected architectures among .*convnet3.*Received: \['vit'\]"):
         evaluate(data, digits, architectures=("vit",))

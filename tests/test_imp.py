@@ -295,7 +295,7 @@ def test_one_trace_serves_all_rounds():
         ({"scope": "blocks"}, "global.*layer.*blocks"),
         ({"criterion": "magnitud"}, "magnitude.*random.*magnitud"),
         ({"until_sparsity": 1.0}, "until_sparsity"),
-        ({"seed": -1}, "`seed`"),
+        ({"seed": -1}, "seed=-1"),
         ({"start": "syn8.keras"}, "must be a Ticket"),
     ],
 )

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -10,10 +11,13 @@ from keras import ops
 import kerasticket as kt
 from kerasticket import autodiff, fused
 from kerasticket.data.recipes import draw
-from kerasticket.distillation import METHODS, SELECTORS, loop, selection, soft_labels
+from kerasticket.distillation import METHODS, OBJECTIVES, SELECTORS, loop, selection, soft_labels, trajectory
 from kerasticket.distillation.distribution import _Matcher
-from kerasticket.distillation.networks import fresh_weights
+from kerasticket.distillation.matcher import Matcher
+from kerasticket.distillation.networks import fresh_helper, fresh_network, fresh_weights
 from kerasticket.distillation.selection import errors, herding, k_center
+from kerasticket.layers.convolution import TrainingConv2D
+from kerasticket.models import MODELS
 
 pytestmark = pytest.mark.usefixtures("plain_operations")
 
@@ -51,20 +55,9 @@ def made(digits):
     return functools.cache(lambda name: small(name).distill(digits, ipc=2, seed=5))
 
 
-@pytest.fixture
-def fast_kernels(monkeypatch):
-    """Shapes of the kernels that `fused.convolution` gets."""
-    kernels, convolution = set(), fused.convolution
-    monkeypatch.setattr(fused, "convolution", lambda x, k: kernels.add(tuple(k.shape)) or convolution(x, k))
-    return kernels
-
-
 @pytest.mark.parametrize("name", METHODS)
-def test_a_method_is_a_pure_function_of_its_seed(name, digits, made, fast_kernels):
-    """The same set again, whatever else is trained meanwhile; another one of another seed; told in its settings.
-
-    The networks that it trains, or differentiates, do it by the fast convolution.
-    """
+def test_a_method_is_a_pure_function_of_its_seed(name, digits, made):
+    """The same set again, whatever else is trained meanwhile; another one of another seed; told in its settings."""
     method, told, one = small(name), [], made(name)
 
     def tell(done, images, loss):
@@ -73,7 +66,6 @@ def test_a_method_is_a_pure_function_of_its_seed(name, digits, made, fast_kernel
 
     two = method.distill(digits, ipc=2, seed=5, progress=tell)
     other = method.distill(digits, ipc=2, seed=6)
-    assert fast_kernels == {(3, 3, 1, 4), (3, 3, 4, 4)}
     np.testing.assert_array_equal(one.images, two.images)
     assert (one.images != other.images).any()
     assert one.images.shape == (20, 16, 16, 1)
@@ -84,6 +76,51 @@ def test_a_method_is_a_pure_function_of_its_seed(name, digits, made, fast_kernel
     assert told == list(range(1, method.steps + 1))
     assert one.settings["width"] == 4
     one.check_matches(digits)
+
+
+def of_idc(objective, digits):
+    matcher = Matcher(small("idc", objective=objective), digits, kt.data.mix(digits, 1, 2).images, 1, 0)
+    return lambda weights, images, targets: matcher.compared(weights, images, targets)
+
+
+def of_mtt(digits):
+    return trajectory._Matcher(small("mtt"), small("mtt").start(digits, 1, 0), 0).network_loss
+
+
+def of_dm(digits):
+    matcher = _Matcher(small("dm"), digits, kt.data.mix(digits, 1, 2).images, 1, 0)
+    parameters = draw(np, small("dm").matching, lambda *shape: np.zeros(shape, np.float32), 1)
+    return lambda weights, images, targets: matcher._class_means(weights, images, parameters, (10,), (0,))
+
+
+DIFFERENTIATED = {
+    **{f"idc, {name}": functools.partial(of_idc, name) for name in OBJECTIVES}, "mtt": of_mtt, "dm": of_dm
+}  # fmt: skip
+
+
+@pytest.mark.same_on_every_backend
+@pytest.mark.parametrize("name", DIFFERENTIATED)
+def test_what_is_differentiated_goes_through_the_fast_convolution(name, digits, monkeypatch):
+    """With all three kernels of a ConvNet-3, once each."""
+    function, kernels, convolution = DIFFERENTIATED[name](digits), [], fused.convolution
+    weights = [v.value for v in fresh_network("convnet", 4, digits, 0).trainable_variables]
+    monkeypatch.setattr(fused, "convolution", lambda x, k: kernels.append(tuple(k.shape)) or convolution(x, k))
+    function(weights[:-2] if name == "dm" else weights, digits.to_float(slice(10)), np.eye(10, dtype="float32"))
+    assert kernels == [(3, 3, 1, 4), (3, 3, 4, 4), (3, 3, 4, 4)]
+
+
+@pytest.mark.same_on_every_backend
+@pytest.mark.parametrize("model", MODELS)
+def test_helpers_have_the_weights_of_fresh_networks(model, digits):
+    """And other convolutions."""
+    if "imagenet" in model or "ap10" in model:
+        pytest.skip("takes larger images")
+    plain, helper = (make(model, 4, digits, 3) for make in (fresh_network, fresh_helper))
+    for one, other in zip(plain.get_weights(), helper.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    kinds = {type(layer) for layer in helper.layers}
+    assert keras.layers.Conv2D not in kinds
+    assert (TrainingConv2D in kinds) == any(isinstance(layer, keras.layers.Conv2D) for layer in plain.layers)
 
 
 @pytest.mark.same_on_every_backend
@@ -243,10 +280,10 @@ def test_the_gradient_of_dm_equals_finite_differences(factor, digits):
     images = rng.uniform(0.2, 0.8, (20, 16, 16, 1))
     direction = rng.normal(size=images.shape)
     tensors = autodiff._tensors((images, weights, real, parameters))
-    value, gradient = autodiff.value_and_gradient(matcher._mismatch)(*tensors)
+    value, gradient = matcher.loss_and_gradient(*tensors)
 
     def at(offset):
-        return float(ops.convert_to_numpy(matcher._mismatch(ops.convert_to_tensor(images + offset), *tensors[1:])))
+        return float(ops.convert_to_numpy(matcher.loss_and_gradient(images + offset, *tensors[1:])[0]))
 
     step = 1e-6
     expected = (at(step * direction) - at(-step * direction)) / (2 * step)

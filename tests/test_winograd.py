@@ -9,6 +9,7 @@ from keras import ops
 
 import kerasticket as kt
 from kerasticket import autodiff, fused
+from kerasticket.layers.convolution import speed_up
 
 RNG = np.random.default_rng(0)
 ON_TENSORFLOW = pytest.mark.skipif(
@@ -242,6 +243,28 @@ def test_training_agrees_with_the_plain_form():
         ends.append(kt.get_params(model))
     for path, expected in ends[1].items():
         close(ends[0][path], expected)
+
+
+@ON_TENSORFLOW
+def test_sped_up_networks_take_it_in_training_alone(calls):
+    """Outputs and the gradient of a gradient's length agree with the plain network; in inference outputs to the bit."""
+    plain, fast = network(), speed_up(network())
+    x = arguments((2, 8, 8, 64))[0]
+    assert ops.all(fast(x) == plain(x))
+    assert calls == []
+    close(fast(x, training=True), plain(x))
+    y = ops.zeros((2, 8, 8, 128))
+    results = []
+    for model in (fast, plain):
+        loss = autodiff.functional_loss(model, keras.losses.MeanSquaredError(), training=True)
+        slope = autodiff.gradient(loss)
+
+        def length(images, slope=slope, weights=model.trainable_variables):
+            return sum(ops.sum(ops.square(each)) for each in slope([w.value for w in weights], images, y))
+
+        results.append(autodiff.gradient(length)(x))
+    close(*results, 1e-4)
+    assert calls == [(2, 8, 8, 64)] * 2
 
 
 class Subclassed(keras.Model):

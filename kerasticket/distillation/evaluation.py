@@ -185,7 +185,10 @@ def accuracy_of(
 
 
 def builder(architecture: str, test: ImageSet | DistilledSet, width: int) -> Callable[[int], keras.Model]:
-    """From a seed to a fresh network of `ARCHITECTURES` for these images; `width` is a ConvNet's."""
+    """From a seed to a fresh network of `ARCHITECTURES` for these images; `width` is a ConvNet's.
+
+    To be trained and tested only: see `speed_up`.
+    """
     options = {"width": width} if _width(architecture, width) else {}
     fresh = functools.partial(ARCHITECTURES[architecture], test.input_shape, test.num_classes, **options)
     return lambda seed: speed_up(fresh(seed=seed))

@@ -17,7 +17,7 @@ def fresh_network(model: str, width: int, images: ImageSet | DistilledSet, seed:
 
 
 def fresh_helper(model: str, width: int, images: ImageSet | DistilledSet, seed: int) -> keras.Model:
-    """`fresh_network` for a method's own use: faster in training, not to be saved as a model."""
+    """`fresh_network` for a method's own use: see `speed_up`."""
     return speed_up(fresh_network(model, width, images, seed))
 
 

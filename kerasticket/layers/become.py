@@ -8,7 +8,8 @@ from keras import layers
 def become(layer: layers.Layer, kind: type[layers.Layer]) -> None:
     """Exchanges the class, and what Keras noted of the signature of `call` when it made the layer.
 
-    By the signature a functional model, and by the other two any model, decides whether to say that it is training.
+    Without the first, `training` that a functional model passes is dropped; without the others, a layer that is
+    called without it does not get that of the model around.
     """
     object.__setattr__(layer, "__class__", kind)
     signature = inspect.signature(layer.call)

@@ -8,7 +8,10 @@ from kerasticket.layers.become import become
 
 
 class TrainingConv2D(layers.Conv2D):
-    """`keras.layers.Conv2D` that is `fused.convolution` in training; elsewhere its outputs are Keras' to the bit."""
+    """`keras.layers.Conv2D` that trains by `fused.convolution` where it is of that kind: 3x3, stride 1, padding "same".
+
+    Elsewhere its outputs are Keras' to the bit.
+    """
 
     def call(self, inputs, training=None):
         settings = (self.kernel_size, self.strides, self.dilation_rate, self.groups, self.padding, self.data_format)
@@ -22,7 +25,7 @@ class TrainingConv2D(layers.Conv2D):
 def speed_up(model: keras.Model) -> keras.Model:
     """Makes Keras' own convolutions in a model `TrainingConv2D`, in place, and returns it.
 
-    For models that are not saved: kerasticket's class is not known to Keras' files.
+    For models that are neither masked nor saved afterwards: nothing but training knows the class.
     """
     for layer in model._flatten_layers():
         if type(layer) is layers.Conv2D:

@@ -40,7 +40,7 @@ class MaskedConv1D(Masked, layers.Conv1D):
 
 @_of(layers.Conv2D)
 class MaskedConv2D(Masked, TrainingConv2D):
-    """`keras.layers.Conv2D` with a mask on its kernel; in training it is `fused.convolution`."""
+    """`keras.layers.Conv2D` with a mask on its kernel, which trains by `fused.convolution`."""
 
 
 @_of(layers.Conv3D)
