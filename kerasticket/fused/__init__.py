@@ -201,14 +201,14 @@ def convolution(x, kernel):
 def _is_worth_transforming(x, kernel) -> bool:
     """Whether x is float32, its sides are known multiples of 4, and the channels enough to pay for the transforms.
 
-    How many times as fast as oneDNN's convolution, gradients included (64 images of 4 to 32 pixels a side): with
-    AVX-512 32 x 32 channels 0.8, 64 x 64 0.95 to 1.15, 128 x 128 1.3 to 1.7, 256 x 256 1.3 to 2.3; with AVX2 1.1 to
-    1.35, 1.5 to 1.75, 1.9 to 2.2 and 2.2.
+    How many times as fast as oneDNN's convolution, gradients included (64 images of 4 to 32 pixels a side; AVX-512,
+    `scripts/benchmark.py --row winograd`): 32 x 32 channels 0.6, 64 x 64 0.8, 128 x 128 1.3 to 1.5, 256 x 256 1.6,
+    512 x 512 2.3. On CPUs without AVX-512 oneDNN's are slower, and these gain more.
     """
     sides, (channels, filters) = tuple(x.shape)[1:3], tuple(kernel.shape)[2:]
     if keras.backend.standardize_dtype(x.dtype) != "float32" or any(side is None or side % 4 for side in sides):
         return False
-    return channels * filters >= 64 * 64
+    return channels * filters >= 64 * 128
 
 
 def _as_wide_as_sums(x, *weights):
