@@ -68,6 +68,7 @@ def test_a_method_is_a_pure_function_of_its_seed(name, digits, made):
     other = method.distill(digits, ipc=2, seed=6)
     np.testing.assert_array_equal(one.images, two.images)
     assert (one.images != other.images).any()
+    assert not hasattr(method, "start") or (one.images != method.start(digits, 2, 5).images).any()
     assert one.images.shape == (20, 16, 16, 1)
     assert one.is_soft == (name == "rded")
     assert one.is_soft or one.labels.tolist() == sorted(list(range(10)) * 2)
