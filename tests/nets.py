@@ -41,7 +41,6 @@ def _stacked(x):
     return layers.RNN([layers.LSTMCell(5, name="layer"), layers.GRUCell(4, name="second")], name="stacked")(x)
 
 
-# kind of layer -> the shape of the inputs, and what the layer makes of them
 class Subclassed(keras.Model):
     """A model without a graph."""
 
@@ -60,6 +59,7 @@ def subclassed(name: str = "subclassed") -> keras.Model:
     return model
 
 
+# kind of layer -> the shape of the inputs, and what the layer makes of them
 MASKABLE = {
     "Dense": ((6,), lambda x: layers.Dense(4, name="layer")(x)),
     "EinsumDense": ((3, 6), lambda x: layers.EinsumDense("abc,cd->abd", (3, 4), bias_axes="d", name="layer")(x)),
