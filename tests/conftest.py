@@ -1,7 +1,8 @@
 """What all tests share: the backend under test, real data where it is present, small seeds."""
 
 import gc
-import importlib
+import importlib.util
+import mmap
 import os
 from pathlib import Path
 
@@ -13,8 +14,6 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the scripts set it
 if "PYTEST_XDIST_WORKER" in os.environ:  # a worker for each core: threads of their own would wait for each other
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-# XLA compiles hundreds of little programs that run once or twice: in half the time if it does not optimise them.
-os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=0 {os.environ.get('XLA_FLAGS', '')}"  # the caller's win
 _SHARED = Path(__file__).parents[2] / "shared" / "tfds"
 if "TFDS_DATA_DIR" not in os.environ and _SHARED.is_dir():
     os.environ["TFDS_DATA_DIR"] = str(_SHARED)
@@ -25,6 +24,24 @@ if BACKEND in ("jax", "torch"):
         __import__(BACKEND)
     except ImportError:
         pytest.exit(f"KERAS_BACKEND={BACKEND} but {BACKEND} is not installed: nothing was tested", returncode=0)
+
+
+def _names(library: Path, flag: str) -> bool:
+    with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(flag.encode()) >= 0
+
+
+def _xla_knows(flag: str) -> bool:
+    """Whether each XLA that is installed has the flag: one that does not know it ends its process."""
+    files = {"jaxlib": "libjax_common.so", "tensorflow": "libtensorflow_framework.so.2"}
+    libraries = [Path(spec.origin).parent / files[spec.name] for spec in map(importlib.util.find_spec, files) if spec]
+    return all(library.is_file() and _names(library, flag) for library in libraries)
+
+
+# XLA compiles thousands of little programs that run once or twice: in a third of the time if it does not optimise them.
+_FLAGS = {"xla_backend_optimization_level": "0", "xla_cpu_use_fusion_emitters": "false"}
+_KNOWN = [f"--{flag}={value}" for flag, value in _FLAGS.items() if _xla_knows(flag)]
+os.environ["XLA_FLAGS"] = " ".join([*_KNOWN, os.environ.get("XLA_FLAGS", "")])  # the caller's win
 if BACKEND == "torch":
     import torch
 
@@ -69,9 +86,9 @@ def real_imagenette() -> None:
     _tfds_or_skip("imagenette")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def plain_operations():
-    """Networks without fused operations: XLA takes seconds for each shape, longer than the trainings of such tests."""
+    """Networks without fused operations: XLA takes seconds for each shape, longer than the trainings of such files."""
     from kerasticket import fused
 
     with fused.mode("never"):

@@ -106,6 +106,11 @@ def batch(model: keras.Model, count: int = 32, seed: int = 0) -> tuple[np.ndarra
     return x, np.eye(5, dtype="float32")[rng.integers(0, 5, count)]
 
 
+def outputs(model: keras.Model, x: np.ndarray) -> np.ndarray:
+    """What `predict` gives, without tracing a function for it."""
+    return keras.ops.convert_to_numpy(model(x, training=False))
+
+
 def half_mask(model: keras.Model, seed: int = 0) -> dict[str, np.ndarray]:
     """A random mask that keeps about half of each kernel."""
     import kerasticket as kt

@@ -14,6 +14,8 @@ from kerasticket.distillation import OBJECTIVES, GradientMatching, dc, dsa, loop
 from kerasticket.distillation.matcher import DISTANCES, Matcher, cosine
 from kerasticket.distillation.starts import INITIALISATIONS
 
+pytestmark = pytest.mark.usefixtures("plain_operations")
+
 SMALL = GradientMatching(
     networks=2,
     iterations=2,

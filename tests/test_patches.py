@@ -11,7 +11,7 @@ from kerasticket.distillation.patches import _Judge
 
 pytestmark = pytest.mark.usefixtures("plain_operations")
 
-SMALL = RealisticPatches(net_epochs=1, crops=3, candidates=8, width=4)
+SMALL = RealisticPatches(net_epochs=1, crops=3, candidates=8, model="lenet_300_100")
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_labels_are_soft_unless_there_is_no_temperature(digits):
 @pytest.mark.same_on_every_backend
 @pytest.mark.parametrize("model", ["convnet", "resnet10"])
 def test_networks_with_statistics_can_judge(model, digits):
-    assert dataclasses.replace(SMALL, model=model).distill(digits, ipc=1, seed=0).images.max() <= 1
+    assert dataclasses.replace(SMALL, model=model, width=4).distill(digits, ipc=1, seed=0).images.max() <= 1
 
 
 def test_bad_settings_are_refused(digits):

@@ -87,7 +87,9 @@ def test_training_evaluating_and_pruning_take_soft_sets(digits):
 
 
 def test_a_teacher_is_a_pure_function_of_its_seed(digits):
-    one, two, other = (trained_teacher(digits, width=4, epochs=1, seed=seed).get_weights() for seed in (1, 1, 2))
+    one, two, other = (
+        trained_teacher(digits, model="lenet_300_100", epochs=1, seed=seed).get_weights() for seed in (1, 1, 2)
+    )
     for a, b in zip(one, two, strict=True):
         np.testing.assert_array_equal(a, b)
     assert (one[0] != other[0]).any()
@@ -96,7 +98,7 @@ def test_a_teacher_is_a_pure_function_of_its_seed(digits):
 @pytest.mark.same_on_every_backend
 def test_a_killed_teacher_goes_on_to_the_same_network(digits, tmp_path, monkeypatch):
     monkeypatch.setattr(unfinished, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    expected = trained_teacher(digits, width=4, epochs=3).get_weights()
+    expected = trained_teacher(digits, model="lenet_300_100", epochs=3).get_weights()
     save = unfinished.Unfinished.save
 
     def kill(self, model, about):
@@ -106,12 +108,12 @@ def test_a_killed_teacher_goes_on_to_the_same_network(digits, tmp_path, monkeypa
 
     monkeypatch.setattr(unfinished.Unfinished, "save", kill)
     with pytest.raises(KeyboardInterrupt):
-        trained_teacher(digits, width=4, epochs=3, folder=tmp_path)
-    again = trained_teacher(digits, width=4, epochs=3, folder=tmp_path).get_weights()
+        trained_teacher(digits, model="lenet_300_100", epochs=3, folder=tmp_path)
+    again = trained_teacher(digits, model="lenet_300_100", epochs=3, folder=tmp_path).get_weights()
     for one, other in zip(again, expected, strict=True):
         np.testing.assert_array_equal(one, other)
     with pytest.raises(ValueError, match="differs in"):
-        trained_teacher(digits, width=4, epochs=4, folder=tmp_path)
+        trained_teacher(digits, model="lenet_300_100", epochs=4, folder=tmp_path)
 
 
 @pytest.mark.same_on_every_backend

@@ -1,6 +1,7 @@
 """Tickets: exact through files, refused by other models, verified to the bit."""
 
 import dataclasses
+import functools
 import io
 import json
 import zipfile
@@ -17,12 +18,19 @@ from kerasticket.params import differing
 STAGE = {"name": "imp", "criterion": "magnitude"}
 
 
-def warm_ticket(build=nets.small_convnet, optimizer=keras.optimizers.Adam) -> tuple[kt.Ticket, keras.Model]:
-    """A half-pruned ticket at epoch 1 with warm optimizer slots, and its trained model."""
+@functools.cache
+def trained(build, optimizer) -> tuple[kt.Ticket, keras.Model]:
+    """A dense ticket at epoch 1 with warm optimizer slots, and its model, which all tests share."""
     model = nets.compile_for_test(kt.masked(build()), optimizer())
     x, y = nets.batch(model)
     model.fit(x, y, epochs=1, verbose=0)
-    dense = kt.Ticket.dense(model, rewind_epoch=1, optimizer=optimizer_state.get_state(model))
+    return kt.Ticket.dense(model, rewind_epoch=1, optimizer=optimizer_state.get_state(model)), model
+
+
+def warm_ticket(build=nets.small_convnet, optimizer=keras.optimizers.Adam) -> tuple[kt.Ticket, keras.Model]:
+    """It half-pruned, and the model at epoch 1, whatever an earlier test did to it."""
+    dense, model = trained(build, optimizer)
+    dense.apply(model)
     return dense.pruned(nets.half_mask(model), STAGE), model
 
 

@@ -20,7 +20,7 @@ def digits():
 
 
 def network() -> keras.Model:
-    return kt.masked(kt.models.convnet((16, 16, 1), 10, width=8, seed=1))
+    return kt.masked(kt.models.convnet((16, 16, 1), 10, width=8, depth=1, seed=1))
 
 
 def test_the_same_seeds_give_the_same_weights_and_another_order_others(digits, tmp_path):

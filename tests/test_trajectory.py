@@ -11,6 +11,8 @@ from kerasticket.distillation import TrajectoryMatching, experts, record_experts
 from kerasticket.distillation.student import FORMS, Student, distance
 from kerasticket.distillation.trajectory import _Matcher
 
+pytestmark = pytest.mark.usefixtures("plain_operations")
+
 PLAIN = kt.data.Augmentation(colour=True, one_of=("crop",), siamese=True)
 SMALL = TrajectoryMatching(
     zca=False, iterations=2, student_steps=3, start_epochs=2, experts=2, epochs=3, width=4,
