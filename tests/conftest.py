@@ -66,6 +66,8 @@ def pytest_collection_modifyitems(items) -> None:
     for item in items if BACKEND != "tensorflow" else ():
         if "same_on_every_backend" in item.keywords or isinstance(item, pytest.DoctestItem):
             item.add_marker(skip)
+        if BACKEND == "jax" and "long_on_jax" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="many programs to compile: this on tensorflow and torch alone"))
 
 
 def _tfds_or_skip(folder: str) -> None:

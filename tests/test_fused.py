@@ -40,6 +40,7 @@ def loss_of(norm, weights, **form):
     return lambda x, gamma, beta: ops.sum(ops.sin(norm(x, gamma, beta, **form)) * weights)
 
 
+@pytest.mark.long_on_jax
 @pytest.mark.parametrize(("relu", "pool"), FORMS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_instance_norm_and_its_gradients_equal_the_plain_form(shape, relu, pool):

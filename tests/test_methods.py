@@ -222,7 +222,8 @@ def test_selected_images_are_different_images_of_their_class(by, digits, monkeyp
     """Whatever the judge says, which has tests of its own."""
     judged = np.random.default_rng(0).normal(size=(len(digits), 3))
     monkeypatch.setitem(SELECTORS, by, dataclasses.replace(SELECTORS[by], judge=lambda network, images: judged))
-    monkeypatch.setattr(selection, "train", lambda *data, **options: None)
+    for name in ("train", "renew"):
+        monkeypatch.setattr(selection, name, lambda *arguments, **options: None)
     chosen = small("selection", by=by).distill(digits, ipc=3, seed=1)
     for label in range(10):
         own = digits.images[digits.labels == label] / np.float32(255)

@@ -151,6 +151,7 @@ def check_carry(rule, about, shape):
         close(jet.second[line], expected[1])
 
 
+@pytest.mark.long_on_jax
 @pytest.mark.parametrize("kind", TRIED)
 def test_carrying(kind):
     """Both derivatives behind the layer are those of finite differences; what moves one channel stays so if it can."""
@@ -159,12 +160,14 @@ def test_carrying(kind):
         check_carry(rule, about, shape)
 
 
+@pytest.mark.long_on_jax
 @pytest.mark.parametrize("function", ACTIVATIONS, ids=lambda function: function.__name__)
 def test_activations(function):
     """As layers are."""
     check_carry(ACTIVATIONS[function], function, (4,))
 
 
+@pytest.mark.long_on_jax
 @pytest.mark.parametrize("kind", TRIED)
 def test_values_and_starts(kind):
     """The value is the layer's; a line that starts at a weight moves its output as finite differences of it say."""

@@ -9,9 +9,10 @@ from typing import overload
 import keras
 import numpy as np
 
-from kerasticket import masking, models, optimizer_state
+from kerasticket import models
 from kerasticket.data import PAPER_CIFAR, DistilledSet, ImageSet, pipeline
 from kerasticket.distillation.controls import controls, full_accuracy, label_robust_score
+from kerasticket.distillation.networks import renew
 from kerasticket.distillation.unfinished import Checkpoint, Unfinished, identity
 from kerasticket.layers.convolution import speed_up
 from kerasticket.training import Recipe, train
@@ -213,9 +214,7 @@ def _accuracy_of_one(model, build, data, tested, recipe: Recipe, checkpoint: Che
     """Accuracy and minutes; the network's weights go into the compiled model, so that all of them share one trace."""
     if checkpoint.result:
         return checkpoint.result
-    masking.set_params(model, masking.get_params(build(checkpoint.seed)))
-    optimizer_state.build(model)
-    optimizer_state.set_state(model, optimizer_state.fresh_state(model))
+    renew(model, build(checkpoint.seed))
     first = checkpoint.restore(model)
     if first < recipe.keras_epochs:
         train(model, data, recipe, data_order=checkpoint.seed, first_epoch=first, callbacks=[checkpoint])

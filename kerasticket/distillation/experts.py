@@ -13,7 +13,7 @@ import numpy as np
 
 from kerasticket import masking
 from kerasticket.data import ZCA, Augmentation, DistilledSet, ImageSet
-from kerasticket.distillation.networks import fresh_helper
+from kerasticket.distillation.networks import fresh_helper, renew
 from kerasticket.distillation.unfinished import digest
 from kerasticket.params import Params
 from kerasticket.runs import atomic, check_writable
@@ -152,7 +152,7 @@ class _Trainer:
         """Weights before training and after each epoch. The order of the data is that of round `number`."""
         network, batches = self.compiled
         weights_seed = int(np.random.default_rng([self.seed, number]).integers(2**31))
-        masking.set_params(network, masking.get_params(self.fresh(seed=weights_seed)))
+        renew(network, self.fresh(seed=weights_seed))
         recorder = _Recorder()
         train(network, batches, self.recipe, round=number, callbacks=[recorder])
         return recorder.weights

@@ -37,6 +37,13 @@ def fresh_weights(model: keras.Model, seed: int) -> list:
     return values
 
 
+def renew(model: keras.Model, fresh: keras.Model) -> None:
+    """Gives a compiled network the weights of a fresh one and a fresh optimizer, so that trainings share one trace."""
+    masking.set_params(model, masking.get_params(fresh))
+    optimizer_state.build(model)
+    optimizer_state.set_state(model, optimizer_state.fresh_state(model))
+
+
 def network_state(model: keras.Model) -> Params:
     """Weights, statistics and optimizer slots of a compiled network, for a checkpoint."""
     weights = {f"weight:{key}": array for key, array in masking.get_params(model).items()}

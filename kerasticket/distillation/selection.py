@@ -13,7 +13,7 @@ from kerasticket import autodiff
 from kerasticket.data import Augmentation, DistilledSet, ImageSet, pipeline, random_real
 from kerasticket.data.baselines import chosen_real
 from kerasticket.distillation.loop import Progress, finished, run
-from kerasticket.distillation.networks import fresh_helper
+from kerasticket.distillation.networks import fresh_helper, renew
 from kerasticket.models import MODELS
 from kerasticket.params import Params
 from kerasticket.training import Recipe, train
@@ -215,6 +215,7 @@ class _Judgement:
         self.selector = SELECTORS[settings.by]
         self.judged = np.empty((len(real), 0), np.float32)
         self.images = np.empty((0, *real.input_shape), np.float32)
+        self.network: keras.Model | None = None  # one for all trainings, compiled by the first
 
     def state(self) -> Params:
         return {"images": self.images, "judged": self.judged}
@@ -233,14 +234,18 @@ class _Judgement:
 
     def _trained(self, index: int) -> keras.Model:
         seed = int(np.random.default_rng([self.seed, index]).integers(2**31))
-        network = fresh_helper(self.settings.model, self.settings.width, self.real, seed)
+        fresh = fresh_helper(self.settings.model, self.settings.width, self.real, seed)
+        if self.network is None:
+            self.network = fresh
+        else:
+            renew(self.network, fresh)
         recipe = Recipe(
             self.settings.net_epochs,
             learning_rate=self.settings.net_learning_rate,
             augmentation=self.settings.training,
         )
-        train(network, self.real, recipe, data_order=seed)
-        return network
+        train(self.network, self.real, recipe, data_order=seed)
+        return self.network
 
     def _chosen(self, label: int) -> np.ndarray:
         """Positions of the chosen images of one class."""
