@@ -132,8 +132,8 @@ def train(
 
     Args:
         model: gives logits of shape (batch, classes).
-        data: an `ImageSet` or `DistilledSet`, or what `recipe.pipeline` has made of one: making it takes about
-            a second, so many short trainings should share it.
+        data: an `ImageSet` or `DistilledSet`, or what `recipe.pipeline` has made of one: making it takes a
+            fraction of a second, so many short trainings should share it.
         data_order: seed of order, augmentation and CutMix; that of the pipeline if `data` is one. The initial
             weights have their own.
         round: of iterative pruning; each round has its own orders, drawn from (data order, round, epoch).

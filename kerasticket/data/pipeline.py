@@ -262,21 +262,13 @@ def fold_in(key, number):
 
 def _batch_maker(data: Data, augmentation: Augmentation | None) -> Callable:
     """A function of (key, positions) that makes one batch."""
-    tf, xp = tensorflow(), tensorflow_namespace()
+    tf = tensorflow()
     read_images, read_labels = _readers(data)
     space = (tuple(data.mean), tuple(data.std)) if _space(data) == "unit" else None
     if augmentation is None:
         return lambda key, chosen: (normalised(widened(read_images(chosen)), space), read_labels(chosen))
-    augment = compiled_augmentation(augmentation, space)
-
-    def make(key, chosen):
-        # Drawn here, as XLA's own generator gives other numbers. What `draw` computes with them is not used,
-        # and TensorFlow removes it from the graph.
-        draws = Draws(key)
-        recipes.draw(xp, augmentation, draws, tf.shape(chosen)[0])
-        return augment(draws.drawn, read_images(chosen), read_labels(chosen))
-
-    return make
+    draw, augment = traced_draws(augmentation), compiled_augmentation(augmentation, space)
+    return lambda key, chosen: augment(draw(key, tf.shape(chosen)[0]), read_images(chosen), read_labels(chosen))
 
 
 Space = tuple[tuple[float, ...], tuple[float, ...]] | None  # mean and std that images in [0, 1] are normalised with
@@ -291,6 +283,23 @@ def widened(images):
 def normalised(images, space: Space):
     """Images in the space that networks see."""
     return images if space is None else (images - np.asarray(space[0], np.float32)) / np.asarray(space[1], np.float32)
+
+
+@lru_cache(maxsize=16)
+def traced_draws(augmentation: Augmentation) -> Callable:
+    """A function of (key, number of images) to the uniform draws of a batch; pipelines that agree share it.
+
+    Apart from the augmentation, as XLA's own generator gives other numbers.
+    """
+    tf, xp = tensorflow(), tensorflow_namespace()
+
+    def run(key, count):
+        draws = Draws(key)
+        with tf.device("CPU:0"):
+            recipes.draw(xp, augmentation, draws, count)  # its result is not used, and TensorFlow leaves it out
+        return draws.drawn
+
+    return tf.function(run, autograph=False)
 
 
 @lru_cache(maxsize=16)
