@@ -161,7 +161,6 @@ def assert_same_outputs(model: keras.Model, small: keras.Model) -> None:
 ONCE = [pytest.mark.same_on_every_backend]  # compaction is NumPy; two networks show that the backend agrees
 
 
-@pytest.mark.long_on_jax
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in ("convnet", "resnet10") else ONCE) for name in NETS]
