@@ -154,3 +154,19 @@ def test_bad_input_is_refused(function, options, match):
     x = np.zeros((2, 6)), np.eye(5)[:2]
     with pytest.raises(ValueError, match=match):
         function(model, x, **options)
+
+
+def test_without_room_for_all_vectors_the_density_is_the_same(monkeypatch):
+    """Three vectors instead of 60: moments of the spectrum as from the dense Hessian, and the same curve."""
+    model = ready(small_mlp())
+    data = examples(model, 8)
+    dense = np.linalg.eigvalsh(dense_hessian(Curvature(model, data)))
+    options = {"steps": 30, "probes": 3, "width": 0.02 * float(np.ptp(dense))}
+    full = spectral_density(model, data, **options)
+    monkeypatch.setattr(spectrum, "MEMORY", 0)
+    lean = spectral_density(model, data, **options)
+    for power in (1, 2, 5):
+        moments = [(d.weights * d.nodes**power).sum(1) for d in (full, lean)]
+        np.testing.assert_allclose(*moments, rtol=1e-9, atol=1e-9 * np.abs(dense).max() ** power)
+    apart = np.abs(np.interp(full.grid, lean.grid, lean.density) - full.density)
+    assert np.trapezoid(apart, full.grid) < 1e-3

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from kerasticket.graph.alignment_rules import ALIGNED
 from kerasticket.graph.channel_rules import STATISTIC
 from kerasticket.graph.channels import Carrier, Group, channel_groups
 from kerasticket.params import Params, mismatch
@@ -22,6 +23,8 @@ def align(model: keras.Model, a: Params, b: Params, *, seed: int = 0) -> Params:
     `linear_path` in place of `b`. Pruned weights move with their channels, so the mask of the result is permuted as
     well: `permute(model, mask_of_b, weight_matching(model, a, b))`. `kerasticket.set_params` on a model that holds
     another mask would cut it; the analyses of this package take pruned weights from the params and do not.
+
+    Units of recurrent layers and heads of attention are permuted too, and the numbers within heads, alike in all heads.
 
     Between nets with batch normalisation, pass `statistics="reestimate"` to `linear_path`: interpolated moving
     statistics hide most of what alignment gains (Jordan et al. 2023, arXiv 2211.08403).
@@ -54,12 +57,13 @@ def weight_matching(model: keras.Model, a: Params, b: Params, *, seed: int = 0) 
     there, the groups come from the model's graph, and a permutation that gains nothing but rounding is not taken.
 
     Args:
-        model: Sequential or functional, of layers that `channels.RULES` knows; its own weights play no part.
+        model: Sequential or functional, of layers that `alignment_rules.ALIGNED` knows; its own weights play no part.
         a, b: `kerasticket.get_params` of two nets.
         seed: of the orders in which groups are visited.
 
     Returns:
-        For each of `channel_groups(model)` an array of whole numbers: new channel i is channel `p[i]` of `b`.
+        For each group of `channel_groups(model, rules=ALIGNED)` an array of whole numbers: new channel i is channel
+        `p[i]` of `b`.
 
     Raises:
         ValueError: as `channel_groups`; or params of another model, or not finite.
@@ -74,7 +78,7 @@ def ascent(model: keras.Model, a: Params, b: Params, seed: int) -> Iterator[tupl
     """The steps of `weight_matching`: permutations so far, and the inner product of a and the permuted b."""
     for name, params in (("a", a), ("b", b)):
         _check(model, params, name)
-    groups = channel_groups(model)
+    groups = channel_groups(model, rules=ALIGNED)
     counted = {c.path for group in groups.values() for c in group.carriers if c.role != STATISTIC}
     ours, theirs = ({path: params[path].astype(np.float64) for path in sorted(counted)} for params in (a, b))
     permutations = {name: np.arange(group.size) for name, group in groups.items()}
@@ -106,7 +110,7 @@ def permute(model: keras.Model, arrays: Mapping[str, np.ndarray], permutations: 
     Raises:
         ValueError: as `channel_groups`; an unknown path or group, a wrong shape, or what is no permutation.
     """
-    groups = channel_groups(model)
+    groups = channel_groups(model, rules=ALIGNED)
     variables = named_variables(model)
     wrong = mismatch(dict(arrays), {path: variables[path] for path in arrays if path in variables}, "the dict")
     if wrong:

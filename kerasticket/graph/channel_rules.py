@@ -33,6 +33,7 @@ class Walk:
         self.paths = {id(variable): path for path, variable in named_variables(model).items()}
         self.axes: dict[tuple[str, int], tuple[np.ndarray, str]] = {}
         self.ties: list[np.ndarray] = []
+        self.call: Any = None  # Keras' record of the call that a rule is asked about
         self.unknown: dict[int, Any] = {}  # id of a call -> its layer, through which channels were not followed
         self.count = 1  # FIXED is taken
 
@@ -77,45 +78,50 @@ def refusal(layer: Any, expected: str, hint: str = "") -> ValueError:
     return ValueError(f"Expected {expected}. Received: '{layer.name}' of type {type(layer).__name__}.{hint}")
 
 
-def _only(layer, inputs: list[Signal]) -> Signal:
+def only_input(layer, inputs: list[Signal]) -> Signal:
     if len(inputs) != 1:
         raise refusal(layer, "a layer called on one tensor", f" It is called on {len(inputs)}.")
     return inputs[0]
 
 
-def _channels(layer, inputs: list[Signal]) -> np.ndarray:
+def channels_of_input(layer, inputs: list[Signal]) -> np.ndarray:
     """One label per channel of the one input."""
-    labels, shape = _only(layer, inputs)
+    labels, shape = only_input(layer, inputs)
     last = getattr(layer, "data_format", None) != "channels_first" and getattr(layer, "axis", -1) in (-1, len(shape))
     if not last or shape[-1] is None or any(side != 1 for side in labels.shape[:-1]):
         raise refusal(layer, "a layer whose input has its channels on the last axis, the same at every position")
     return np.broadcast_to(labels.ravel(), shape[-1:])
 
 
-def _spread(channels: np.ndarray, shape: Shape) -> np.ndarray:
+def spread(channels: np.ndarray, shape: Shape) -> np.ndarray:
     return channels.reshape((1,) * (len(shape) - 1) + (-1,))
 
 
-def _kernel(layer) -> keras.Variable:
+def kernel_of(layer) -> keras.Variable:
     return variable_of(layer, "kernel")  # an attribute `kernel` of masked layers is no variable
 
 
 def _activated(walk: Walk, layer, labels: np.ndarray) -> np.ndarray:
     if layer.activation in COMPARING:
         walk.fix(labels)
-    elif layer.activation not in _ELEMENTWISE:
+    elif not is_elementwise(layer.activation):
         raise refusal(layer, "an elementwise activation of keras.activations", f" It has {layer.activation!r}.")
     return labels
 
 
+def is_elementwise(activation: Any) -> bool:
+    """True for functions of keras.activations that act on each number by itself."""
+    return activation in _ELEMENTWISE
+
+
 def _mixing(walk: Walk, layer, inputs: list[Signal], shape: Shape, made: int = -1, read: int = -2) -> np.ndarray:
-    channels = _channels(layer, inputs)
+    channels = channels_of_input(layer, inputs)
     if getattr(layer, "groups", 1) != 1:
         raise refusal(layer, "convolutions without groups", f" It has groups={layer.groups}.")
-    outgoing = walk.axis(_kernel(layer), made, OUT)
-    walk.tie(walk.axis(_kernel(layer), read, IN), channels)
+    outgoing = walk.axis(kernel_of(layer), made, OUT)
+    walk.tie(walk.axis(kernel_of(layer), read, IN), channels)
     walk.tie_vectors([layer.bias], outgoing, OUT)
-    return _activated(walk, layer, _spread(outgoing, shape))
+    return _activated(walk, layer, spread(outgoing, shape))
 
 
 def _einsum(walk: Walk, layer, inputs: list[Signal], shape: Shape) -> np.ndarray:
@@ -126,20 +132,20 @@ def _einsum(walk: Walk, layer, inputs: list[Signal], shape: Shape) -> np.ndarray
 
 
 def _depthwise(walk: Walk, layer, inputs: list[Signal], shape: Shape) -> np.ndarray:
-    channels = _channels(layer, inputs)
-    walk.tie(walk.axis(_kernel(layer), -2, SCALE), channels)
+    channels = channels_of_input(layer, inputs)
+    walk.tie(walk.axis(kernel_of(layer), -2, SCALE), channels)
     outgoing = np.repeat(channels, layer.depth_multiplier)
     walk.tie_vectors([layer.bias], outgoing, SCALE)
-    return _activated(walk, layer, _spread(outgoing, shape))
+    return _activated(walk, layer, spread(outgoing, shape))
 
 
 def _batch_norm(walk: Walk, layer, inputs: list[Signal], shape: Shape) -> np.ndarray:
-    walk.tie_vectors([layer.moving_mean, layer.moving_variance], _channels(layer, inputs), STATISTIC)
+    walk.tie_vectors([layer.moving_mean, layer.moving_variance], channels_of_input(layer, inputs), STATISTIC)
     return _norm(walk, layer, inputs, shape)
 
 
 def _norm(walk: Walk, layer, inputs: list[Signal], shape: Shape) -> np.ndarray:
-    channels = _channels(layer, inputs)
+    channels = channels_of_input(layer, inputs)
     if getattr(layer, "groups", len(channels)) != len(channels):
         raise refusal(layer, "a norm of each channel by itself", f" It has groups={layer.groups}.")
     walk.tie_vectors([layer.gamma, layer.beta], channels, SCALE)
@@ -147,24 +153,24 @@ def _norm(walk: Walk, layer, inputs: list[Signal], shape: Shape) -> np.ndarray:
 
 
 def _elementwise(walk: Walk, layer, inputs: list[Signal], shape: Shape) -> np.ndarray:
-    return _only(layer, inputs).labels
+    return only_input(layer, inputs).labels
 
 
 def _activation(walk: Walk, layer, inputs: list[Signal], shape: Shape) -> np.ndarray:
-    return _activated(walk, layer, _only(layer, inputs).labels)
+    return _activated(walk, layer, only_input(layer, inputs).labels)
 
 
 def _spatial(walk: Walk, layer, inputs: list[Signal], shape: Shape) -> np.ndarray:
-    return _spread(_channels(layer, inputs), shape)
+    return spread(channels_of_input(layer, inputs), shape)
 
 
 def _comparing(walk: Walk, layer, inputs: list[Signal], shape: Shape) -> np.ndarray:
-    walk.fix(_only(layer, inputs).labels)
+    walk.fix(only_input(layer, inputs).labels)
     return inputs[0].labels
 
 
 def _reshaped(walk: Walk, layer, inputs: list[Signal], shape: Shape) -> np.ndarray:
-    labels, before = _only(layer, inputs)
+    labels, before = only_input(layer, inputs)
     if None in (*before, *shape) or getattr(layer, "data_format", None) == "channels_first":
         raise refusal(layer, "known sides and channels on the last axis", f" Its input has shape {before}.")
     full = np.broadcast_to(labels, before).reshape(shape)

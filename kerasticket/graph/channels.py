@@ -40,7 +40,8 @@ class Group:
     """Channels that may change places with each other, and every axis on which they lie.
 
     Attributes:
-        name: the layer that makes them first, such as "conv_1"; "conv_1#4" if they begin at its channel 4.
+        name: the layer that makes them first, such as "conv_1"; "conv_1#4" if they begin at its channel 4, and
+            "attention/query[2]" for the second group of one kernel, which lies on its axis 2.
         size: number of channels.
         carriers: in the order in which the graph meets them.
     """
@@ -50,14 +51,18 @@ class Group:
     carriers: tuple[Carrier, ...]
 
 
-def channel_groups(model: keras.Model) -> dict[str, Group]:
+def channel_groups(model: keras.Model, *, rules: Mapping[type, Rule] = RULES) -> dict[str, Group]:
     """The groups of hidden channels of a Sequential or functional model, by name, in the order of the graph.
 
     Channels of the inputs and outputs, and those that are added to them, are in no group. A residual connection ties
     the channels of its branches, a shared layer those of its calls; nested models are walked like any other.
 
+    Args:
+        model: a built model.
+        rules: how each layer passes channels on.
+
     Raises:
-        ValueError: the model is subclassed or not built; or a layer has no rule in `RULES` or is used in a way that
+        ValueError: the model is subclassed or not built; or a layer has no rule in `rules` or is used in a way that
             its rule does not cover. Subclasses of Keras' layers have none, as they may do anything to channels.
 
     Example:
@@ -67,7 +72,7 @@ def channel_groups(model: keras.Model) -> dict[str, Group]:
     >>> group.size, [(carrier.path, carrier.axis, carrier.positions.shape) for carrier in group.carriers]
     (5, [('conv/kernel', 3, (1, 5)), ('conv/bias', 0, (1, 5)), ('out/kernel', 0, (4, 5))])
     """
-    return _groups(channel_walk(model))
+    return _groups(channel_walk(model, rules=rules))
 
 
 def channel_walk(model: keras.Model, *, rules: Mapping[type, Rule] = RULES, keep_unknown: bool = False) -> Walk:
@@ -112,6 +117,7 @@ def _passed_on(walk: Walk, call, inputs: list[np.ndarray], rules: Mapping[type, 
         hint = "" if isinstance(layer, keras.Layer) else " Write operations as layers: `a + b` as keras.layers.Add."
         known = ", ".join(sorted({cls.__name__ for cls in rules}))
         raise refusal(layer, f"layers through which channels can be followed ({known})", hint)
+    walk.call = call
     signals = [Signal(labels, shape) for labels, shape in zip(inputs, shapes(call.input_tensors), strict=True)]
     labels = rules[type(layer)](walk, layer, signals, shapes(call.output_tensors)[0])
     unseen = walk.unseen(layer)
@@ -133,8 +139,13 @@ def _groups(walk: Walk) -> dict[str, Group]:
     members: dict[tuple[tuple[str, int], ...], list[int]] = {}
     for channel, keys in lying.items():
         members.setdefault(tuple(keys), []).append(channel)
-    groups = [_group(walk, channel_of, keys, channels) for keys, channels in members.items()]
-    return {group.name: group for group in groups}
+    groups: dict[str, Group] = {}
+    for axes, channels in members.items():
+        group = _group(walk, channel_of, axes, channels)
+        if group.name in groups:  # heads of attention and the numbers within them are made by one kernel
+            group = dataclasses.replace(group, name=f"{group.name}[{group.carriers[0].axis}]")
+        groups[group.name] = group
+    return groups
 
 
 def components(walk: Walk) -> np.ndarray:
