@@ -10,16 +10,17 @@ from keras import layers, ops
 
 from kerasticket import autodiff
 from kerasticket.layers import InstanceNormalization
+from kerasticket.layers.lent import lent
 from kerasticket.masks import Mask, Scores
 from kerasticket.params import Params, is_float
 from kerasticket.precision import double_precision
+from kerasticket.pruning.criteria.gates import GATED
 from kerasticket.pruning.criteria.network import (
     computing_in,
     doubles,
     identity,
     kernels_of,
     network,
-    overridden,
 )
 
 SHIFTS = ("bias", "beta", "moving_mean")
@@ -38,7 +39,8 @@ def synflow(model, params: Params, mask: Mask, data, rng: np.random.Generator) -
     Activations count as the identity, which on positive values ReLU is. Biases and other shifts are left out, so
     every layer that all paths pass has scores that sum to 1 (their code takes the absolute values of shifts, and
     paths then begin in mid-network). Norms that take the statistics of their input, for which R is no sum of paths,
-    count as their scale `gamma`; batch norms are in inference mode. Computed in float64, and divided by R, so that
+    count as their scale `gamma`; batch norms are in inference mode. A gate and what it gates share their flow in
+    halves (`criteria.gates`), and paths run through all steps of a recurrent layer. Computed in float64, and divided by R, so that
     products over many layers neither overflow nor vanish; R itself must not leave its range, 1e-308 to 1e308.
 
     Raises:
@@ -85,10 +87,14 @@ def _checked(model: keras.Model, once: float, twice: float) -> float:
 def _linear(model: keras.Model) -> Iterator[None]:
     """The layers of the model have no activations, and norms of their input only scale."""
     members = [layer for layer in model._flatten_layers() if isinstance(layer, keras.Layer)]
-    changes: list[tuple] = [(layer, "activation", identity) for layer in members if hasattr(layer, "activation")]
+    names = ("activation", "recurrent_activation")
+    changes: list[tuple] = [(one, name, identity) for one in members for name in names if hasattr(one, name)]
+    changes += [(layer, "use_cudnn", False) for layer in members if hasattr(layer, "use_cudnn")]  # which asks no cell
     changes += [(layer, "call", identity) for layer in members if isinstance(layer, IDENTITIES)]
     changes += [(layer, "call", _scale(layer)) for layer in members if isinstance(layer, SCALES)]
-    with overridden(changes):
+    for kind, flow_of in GATED.items():
+        changes += [(layer, "call", flow_of(layer)) for layer in members if isinstance(layer, kind)]
+    with lent(changes=changes):
         yield
 
 
