@@ -43,7 +43,7 @@ LIKE_LAYERS = {
     "relu": (add, ops.relu, pool),
     "activations.gelu": (add, keras.activations.gelu, pool),
     "clip": (add, lambda x: ops.clip(x, 0, 6), pool),
-    "pad": (add, lambda x: ops.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]])[..., :] if False else relu(x), pool),
+    "pad": (add, relu, lambda x: pool(ops.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]]))),
     "mean": (add, relu, lambda x: ops.mean(x, axis=(1, 2))),
     "max, kept": (add, relu, lambda x: ops.squeeze(ops.max(x, axis=[1, 2], keepdims=True), (1, 2))),
     "pooled": (add, relu, lambda x: layers.Flatten(name="flatten")(ops.average_pool(x, 2))),

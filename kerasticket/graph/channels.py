@@ -119,9 +119,7 @@ def _fixed(tensor) -> np.ndarray:
     return np.full((1,) * (len(tensor.shape) - 1), FIXED)
 
 
-def _passed_on(
-    walk: Walk, call, inputs: list[np.ndarray], rules: Mapping[type, Rule], keep_sides: bool
-) -> np.ndarray:
+def _passed_on(walk: Walk, call, inputs: list[np.ndarray], rules: Mapping[type, Rule], keep_sides: bool) -> np.ndarray:
     layer = call.operation
     if isinstance(layer, keras.Model):
         check_graph(layer)

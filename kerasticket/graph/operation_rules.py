@@ -76,9 +76,11 @@ _AS_LAYERS = {
     "AveragePool": layers.AveragePooling2D,
 }
 _BINARY = "Add Subtract Multiply Maximum Minimum"
-_UNARY = """ReLU Relu Relu6 LeakyRelu Elu Selu Celu Gelu Silu Sigmoid HardSigmoid HardSilu HardTanh LogSigmoid Softplus Softsign
+_UNARY = """
+ReLU Relu Relu6 LeakyRelu Elu Selu Celu Gelu Silu Sigmoid HardSigmoid HardSilu HardTanh LogSigmoid Softplus Softsign
 SquarePlus Mish Tanh Tanhshrink SoftShrink HardShrink Threshold Absolute Abs Negative Square Sqrt Exp Expm1 Log1p Clip
-Cast Identity StopGradient Sign Sin Cos Power"""
+Cast Identity StopGradient Sign Sin Cos Power
+"""
 
 OPERATIONS: dict[str, OperationRule] = {
     **{name: RULES[kind] for name, kind in _AS_LAYERS.items()},

@@ -93,7 +93,6 @@ class CoupledChannels:
                 np.moveaxis(pruned[carrier.path], carrier.axis, 0)[carrier.positions[:, ~chosen[name]]] = False
         return pruned
 
-
     def _groups(self, model: keras.Model, mask: Mask) -> dict[str, Group]:
         """The groups with masks, and of their carriers those that have one."""
         walk = channel_walk(model, rules=RULES | WHOLE, keep_unknown=self.unknown == "keep")

@@ -39,9 +39,10 @@ def synflow(model, params: Params, mask: Mask, data, rng: np.random.Generator) -
     Activations count as the identity, which on positive values ReLU is. Biases and other shifts are left out, so
     every layer that all paths pass has scores that sum to 1 (their code takes the absolute values of shifts, and
     paths then begin in mid-network). Norms that take the statistics of their input, for which R is no sum of paths,
-    count as their scale `gamma`; batch norms are in inference mode. A gate and what it gates share their flow in
-    halves (`criteria.gates`), and paths run through all steps of a recurrent layer. Computed in float64, and divided by R, so that
-    products over many layers neither overflow nor vanish; R itself must not leave its range, 1e-308 to 1e308.
+    count as their scale `gamma`; batch norms are in inference mode. Paths run through all steps of recurrent layers,
+    in which a gate and what it gates share their flow in halves (`criteria.gates`). Computed in float64, and divided
+    by R, so that products over many layers neither overflow nor vanish; R itself must not leave its range, 1e-308 to
+    1e308.
 
     Raises:
         ValueError: several inputs, an input of unknown shape, or layers that do not let R be a sum of paths, such as
@@ -77,8 +78,8 @@ def _checked(model: keras.Model, once: float, twice: float) -> float:
     if not (math.isfinite(once) and math.isclose(twice, 2 * once, rel_tol=1e-5)):
         raise ValueError(
             f"Criterion 'synflow' needs a network that is linear once its activations are. Received: '{model.name}', "
-            f"whose outputs sum to {once:g} for an input of ones, and to {twice:g} for twos. Attention, gates and "
-            "added constants are among what it cannot judge; take another criterion."
+            f"whose outputs sum to {once:g} for an input of ones, and to {twice:g} for twos. Attention, "
+            "products of activations and added constants are among what it cannot judge; take another criterion."
         )
     return once
 

@@ -38,7 +38,7 @@ def _lstm(cell: layers.LSTMCell) -> Callable:
 
 
 def _gru(cell: layers.GRUCell) -> Callable:
-    """One gate mixes the state before with the new signal; its complement is made of the same weights, and counts alike."""
+    """One gate mixes the state before with the new signal; its complement is of the same weights, and counts alike."""
 
     def call(inputs, states, training=False):
         before = states[0] if isinstance(states, (list, tuple)) else states
