@@ -165,7 +165,7 @@ def plane(model):
 
 
 def curved(model):
-    recipe = kt.Recipe(epochs=2, batch_size=4)
+    recipe = training.Recipe(epochs=2, batch_size=4)
     kt.analysis.bezier_path(model, *two(model), nets.batch(model, 8), recipe=recipe, progress=stop)
 
 
@@ -204,7 +204,7 @@ def labels(model):
     blown(model, 0)
     images = np.zeros((5, 8, 8, 3), "float32")
     model.predict_function = None
-    soft_labels(kt.data.DistilledSet(images, np.arange(5), tuple("abcde"), "mine", "by hand"), model)
+    soft_labels(kt.data.DistilledSet(images, np.arange(5), tuple("abcde"), "mine:1.0/train", "by hand"), model)
 
 
 CHANGING = {
