@@ -29,6 +29,10 @@ IDENTITIES += (layers.Rescaling, layers.Normalization, layers.UnitNormalization)
 SCALES = (layers.LayerNormalization, layers.GroupNormalization, layers.RMSNormalization, InstanceNormalization)
 
 
+# For an input of ones all positions are alike, so that attention is an average, and queries and keys would score 0.
+ATTENTION = (layers.MultiHeadAttention, layers.GroupQueryAttention, layers.Attention, layers.AdditiveAttention)
+
+
 def synflow(model, params: Params, mask: Mask, data, rng: np.random.Generator) -> Scores:
     """w dR/dw / R, with R the sum of the outputs of the network of absolute weights for an input of ones.
 
@@ -48,6 +52,7 @@ def synflow(model, params: Params, mask: Mask, data, rng: np.random.Generator) -
         ValueError: several inputs, an input of unknown shape, or layers that do not let R be a sum of paths, such as
             attention or products of activations.
     """
+    _refuse_attention(model)
     absolute = {p: np.zeros_like(a) if p.endswith(SHIFTS) else np.abs(a) for p, a in params.items()}
     absolute |= {path: array for path, array in params.items() if not is_float(array)}
     kernels, ones = kernels_of(absolute, mask), np.ones(_input_shape(model))
@@ -60,6 +65,15 @@ def synflow(model, params: Params, mask: Mask, data, rng: np.random.Generator) -
         total = _checked(model, float(flow(kernels, ones)), float(flow(kernels, 2 * ones)))
         slope = doubles(autodiff.gradient(lambda weights: flow(weights, ones) / total)(kernels))
     return {path: kernel * s for path, kernel, s in zip(mask, kernels, slope, strict=True)}
+
+
+def _refuse_attention(model: keras.Model) -> None:
+    found = [layer.name for layer in model._flatten_layers() if isinstance(layer, ATTENTION)]
+    if found:
+        raise ValueError(
+            f"Criterion 'synflow' needs layers through which paths can be summed. Received: '{model.name}' with "
+            f"attention in {found[:4]}, whose queries and keys lie on no path. Take another criterion."
+        )
 
 
 def _input_shape(model: keras.Model) -> tuple[int, ...]:
@@ -78,8 +92,8 @@ def _checked(model: keras.Model, once: float, twice: float) -> float:
     if not (math.isfinite(once) and math.isclose(twice, 2 * once, rel_tol=1e-5)):
         raise ValueError(
             f"Criterion 'synflow' needs a network that is linear once its activations are. Received: '{model.name}', "
-            f"whose outputs sum to {once:g} for an input of ones, and to {twice:g} for twos. Attention, "
-            "products of activations and added constants are among what it cannot judge; take another criterion."
+            f"whose outputs sum to {once:g} for an input of ones, and to {twice:g} for twos. Products of "
+            "activations and added constants are among what it cannot judge; take another criterion."
         )
     return once
 
