@@ -111,7 +111,8 @@ class CoupledChannels:
             )
         if unknown:
             warnings.warn(
-                f"Channels around these layers stay whole, as they cannot be followed through them: {unknown}. "
+                f"Channels around these layers stay whole, as they cannot be followed through them: {unknown[:6]}"
+                f"{f' and {len(unknown) - 6} more' if len(unknown) > 6 else ''}. "
                 "To have them refused, pass structure=CoupledChannels(unknown='refuse').",
                 UserWarning,
                 stacklevel=2,
