@@ -6,8 +6,8 @@ The layers in it are exchanged in place, and its `get_config` then raises, so th
 
 import collections
 import contextlib
-import functools
 import inspect
+import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -171,5 +171,6 @@ def _refusal(owner: keras.Layer):
 @contextlib.contextmanager
 def _guards_lifted(model: keras.Model) -> Iterator[None]:
     guarded = [layer for layer in model._flatten_layers() if "get_config" in vars(layer)]
-    with lent(changes=[(layer, "get_config", functools.partial(type(layer).get_config, layer)) for layer in guarded]):
+    # Bound methods, of which Keras asks whether they are its own.
+    with lent(changes=[(one, "get_config", types.MethodType(type(one).get_config, one)) for one in guarded]):
         yield
