@@ -87,7 +87,8 @@ def compact(model: keras.Model) -> Compacted:
     connection adds up go if all of its branches can do without. Each layer keeps one unit at least.
 
     The graph is followed through the layers of `kerasticket.graph.channel_rules.RULES`; what goes into or comes out of
-    others (attention, layer norm, recurrent layers, operations such as `a + b`), and into nested models, stays whole.
+    others (attention, layer norm, recurrent layers), through operations beside those of
+    `kerasticket.graph.operation_rules.OPERATIONS` (`a + b` is one), and into nested models, stays whole.
     It is the weights that count, not the masks: a model that was stripped before can be compacted, and a weight that is
     kept and exactly zero counts as pruned. So train before, not after, if units are still to come back to life.
 

@@ -7,12 +7,14 @@ The layers in it are exchanged in place, and its `get_config` then raises, so th
 import collections
 import contextlib
 import inspect
+import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
 
 from kerasticket.layers.inside import MaskedInside, hold, hold_inside, release
+from kerasticket.layers.lent import lent
 from kerasticket.layers.masked import Masked, refuse_other_weights
 from kerasticket.layers.normalization import BatchNormalization
 from kerasticket.variables import has_own_call, is_functional, makes_its_layers, maskable_weights, named_variables
@@ -168,10 +170,7 @@ def _refusal(owner: keras.Layer):
 
 @contextlib.contextmanager
 def _guards_lifted(model: keras.Model) -> Iterator[None]:
-    guards = [(layer, vars(layer).pop("get_config", None)) for layer in model._flatten_layers()]
-    try:
+    guarded = [layer for layer in model._flatten_layers() if "get_config" in vars(layer)]
+    # Bound methods, of which Keras asks whether they are its own.
+    with lent(changes=[(one, "get_config", types.MethodType(type(one).get_config, one)) for one in guarded]):
         yield
-    finally:
-        for layer, guard in guards:
-            if guard is not None:
-                object.__setattr__(layer, "get_config", guard)

@@ -11,6 +11,7 @@ import keras
 from kerasticket import fused
 from kerasticket.data import Augmentation, pipeline, seek
 from kerasticket.data.pipeline import Data
+from kerasticket.layers.lent import lent
 from kerasticket.optimizers import SGD, paper_schedule
 from kerasticket.runs import atomic, check_writable
 
@@ -178,7 +179,8 @@ def evaluate(model: keras.Model, data, *, batch_size: int = 256) -> dict[str, fl
         share in [0, 1]}.
     """
     dataset = pipeline(data, batch_size=batch_size, shuffle=False) if isinstance(data, Data) else data
-    metrics = model.evaluate(dataset, verbose=0, return_dict=True)
+    with lent(model):
+        metrics = model.evaluate(dataset, verbose=0, return_dict=True)
     return {"loss": float(metrics["loss"]), "accuracy": float(metrics["accuracy"])}
 
 

@@ -71,10 +71,29 @@ def test_the_score_of_a_channel_is_the_mean_over_its_remaining_weights():
         seen.update(means)
         return units
 
-    CoupledChannels().prune(model, scores, mask, look)
+    CoupledChannels(normalized=False).prune(model, scores, mask, look)
     lying = [scores["stem/kernel"][1:, ..., 3], scores["one/kernel"][:, :, 3], scores["two/kernel"][..., 3]]
     lying.append(scores["out/kernel"][3])
     assert seen["stem"][3] == pytest.approx(np.concatenate([part.ravel() for part in lying]).mean())
+    plain = dict(seen)
+    CoupledChannels().prune(model, scores, mask, look)
+    for name, means in plain.items():
+        np.testing.assert_allclose(seen[name], means / means.mean(), err_msg=name)
+
+
+def test_signed_scores_keep_their_signs_and_order():
+    model, seen = residual(), {}
+    scores = {path: array - 0.5 for path, array in drawn(model).items()}
+
+    def look(means, units):
+        seen.update(means)
+        return units
+
+    CoupledChannels(normalized=False).prune(model, scores, kt.get_mask(model), look)
+    plain = dict(seen)
+    CoupledChannels().prune(model, scores, kt.get_mask(model), look)
+    for name, means in plain.items():
+        np.testing.assert_allclose(seen[name], means / np.abs(means).mean(), err_msg=name)
 
 
 @pytest.mark.parametrize("make", [chain, residual])
@@ -110,7 +129,7 @@ def test_a_group_that_would_be_emptied_keeps_a_channel_or_is_refused():
     kept = Allocation("global", COUPLED).to_sparsity(model, scores, kt.get_mask(model), 0.8)
     assert all(flags.any() for flags in CoupledChannels().units(model, kept).values())
     with pytest.raises(ValueError, match="'a'"):
-        Allocation("global", COUPLED, "refuse").to_sparsity(model, scores, kt.get_mask(model), 0.8)
+        Allocation("global", CoupledChannels(minimum=0), "refuse").to_sparsity(model, scores, kt.get_mask(model), 0.8)
 
 
 @pytest.mark.parametrize("make", [chain, residual])

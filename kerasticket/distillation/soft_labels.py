@@ -12,6 +12,7 @@ from kerasticket.data import Augmentation, DistilledSet, ImageSet, pipeline
 from kerasticket.data.multi_formation import decode_cells
 from kerasticket.distillation.networks import fresh_network
 from kerasticket.distillation.unfinished import Checkpoint, Unfinished, identity
+from kerasticket.layers.lent import lent
 from kerasticket.training import Recipe, train
 
 
@@ -100,7 +101,8 @@ def _probabilities(distilled: DistilledSet, teacher: keras.Model, temperature: f
     cells = decode_cells(np, distilled.images, distilled.factor).astype(np.float32, copy=False)
     any_class = np.zeros(len(cells), np.int64)
     decoded = dataclasses.replace(distilled, images=cells, labels=any_class, factor=1)
-    logits = np.asarray(teacher.predict(pipeline(decoded, batch_size=256, shuffle=False), verbose=0), np.float64)
+    with lent(teacher):
+        logits = np.asarray(teacher.predict(pipeline(decoded, batch_size=256, shuffle=False), verbose=0), np.float64)
     if not np.isfinite(logits).all():
         raise ValueError(
             f"Expected finite outputs of the teacher. Received: {np.sum(~np.isfinite(logits))} that are not."

@@ -15,6 +15,7 @@ from scipy.sparse.csgraph import connected_components
 
 from kerasticket.graph.calls import check_graph, shapes, through
 from kerasticket.graph.channel_rules import FIXED, RULES, Rule, Signal, Walk, refusal
+from kerasticket.graph.operation_rules import OPERATIONS, keeps_its_sides, operation_rule
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +52,9 @@ class Group:
     carriers: tuple[Carrier, ...]
 
 
-def channel_groups(model: keras.Model, *, rules: Mapping[type, Rule] = RULES) -> dict[str, Group]:
+def channel_groups(
+    model: keras.Model, *, rules: Mapping[type, Rule] = RULES, keep_unknown: bool = False
+) -> dict[str, Group]:
     """The groups of hidden channels of a Sequential or functional model, by name, in the order of the graph.
 
     Channels of the inputs and outputs, and those that are added to them, are in no group. A residual connection ties
@@ -60,10 +63,12 @@ def channel_groups(model: keras.Model, *, rules: Mapping[type, Rule] = RULES) ->
     Args:
         model: a built model.
         rules: how each layer passes channels on.
+        keep_unknown: channels around what has no rule keep their place, as those of the inputs do, and are in no group.
 
     Raises:
         ValueError: the model is subclassed or not built; or a layer has no rule in `rules` or is used in a way that
-            its rule does not cover. Subclasses of Keras' layers have none, as they may do anything to channels.
+            its rule does not cover. Subclasses of Keras' layers have none, as they may do anything to channels. Of
+            operations such as `a + b` those in `operation_rules.OPERATIONS` have one.
 
     Example:
 
@@ -72,23 +77,30 @@ def channel_groups(model: keras.Model, *, rules: Mapping[type, Rule] = RULES) ->
     >>> group.size, [(carrier.path, carrier.axis, carrier.positions.shape) for carrier in group.carriers]
     (5, [('conv/kernel', 3, (1, 5)), ('conv/bias', 0, (1, 5)), ('out/kernel', 0, (4, 5))])
     """
-    return _groups(channel_walk(model, rules=rules))
+    return groups_of(channel_walk(model, rules=rules, keep_unknown=keep_unknown))
 
 
-def channel_walk(model: keras.Model, *, rules: Mapping[type, Rule] = RULES, keep_unknown: bool = False) -> Walk:
+def channel_walk(
+    model: keras.Model,
+    *,
+    rules: Mapping[type, Rule] = RULES,
+    keep_unknown: bool = False,
+    keep_sides: bool = False,
+) -> Walk:
     """What a walk through the graph of a model meets.
 
     Args:
         rules: how each layer passes channels on.
-        keep_unknown: channels that go into or come out of layers without a rule, or into nested models, keep their
-            place; False: such layers are refused.
+        keep_unknown: channels that go into or come out of layers without a rule keep their place; False: such layers
+            are refused.
+        keep_sides: so do those that go into nested models, and into operations that are told their number.
     """
     check_graph(model)
     walk = Walk(model)
 
     def visit(call, inputs: list[np.ndarray]) -> list[np.ndarray]:
         try:
-            return [_passed_on(walk, call, inputs, rules)]
+            return [_passed_on(walk, call, inputs, rules, keep_sides)]
         except ValueError:
             if not keep_unknown:
                 raise
@@ -97,7 +109,7 @@ def channel_walk(model: keras.Model, *, rules: Mapping[type, Rule] = RULES, keep
             return [_fixed(tensor) for tensor in call.output_tensors]
 
     def enter(inputs: list[np.ndarray]) -> None:
-        for labels in inputs if keep_unknown else ():
+        for labels in inputs if keep_sides else ():
             walk.fix(labels)
 
     for labels in through(model, [_fixed(tensor) for tensor in model.inputs], visit, enter):
@@ -109,17 +121,16 @@ def _fixed(tensor) -> np.ndarray:
     return np.full((1,) * (len(tensor.shape) - 1), FIXED)
 
 
-def _passed_on(walk: Walk, call, inputs: list[np.ndarray], rules: Mapping[type, Rule]) -> np.ndarray:
+def _passed_on(walk: Walk, call, inputs: list[np.ndarray], rules: Mapping[type, Rule], keep_sides: bool) -> np.ndarray:
     layer = call.operation
     if isinstance(layer, keras.Model):
         check_graph(layer)
-    if type(layer) not in rules:
-        hint = "" if isinstance(layer, keras.Layer) else " Write operations as layers: `a + b` as keras.layers.Add."
-        known = ", ".join(sorted({cls.__name__ for cls in rules}))
-        raise refusal(layer, f"layers through which channels can be followed ({known})", hint)
+    rule = rules.get(type(layer)) or operation_rule(call)
+    if rule is None or (keep_sides and not keeps_its_sides(call)):
+        raise refusal(layer, *_known(layer, rules))
     walk.call = call
     signals = [Signal(labels, shape) for labels, shape in zip(inputs, shapes(call.input_tensors), strict=True)]
-    labels = rules[type(layer)](walk, layer, signals, shapes(call.output_tensors)[0])
+    labels = rule(walk, layer, signals, shapes(call.output_tensors)[0])
     unseen = walk.unseen(layer)
     if unseen:
         raise ValueError(
@@ -128,7 +139,16 @@ def _passed_on(walk: Walk, call, inputs: list[np.ndarray], rules: Mapping[type, 
     return labels
 
 
-def _groups(walk: Walk) -> dict[str, Group]:
+def _known(layer, rules: Mapping[type, Rule]) -> tuple[str, str]:
+    if isinstance(layer, keras.Layer):
+        known = ", ".join(sorted({cls.__name__ for cls in rules}))
+        return f"layers through which channels can be followed ({known})", ""
+    known = ", ".join(sorted(OPERATIONS))
+    hint = " Beside tensors, it may have numbers as arguments, not arrays. Or write it as a layer of Keras."
+    return f"operations through which channels can be followed ({known})", hint
+
+
+def groups_of(walk: Walk) -> dict[str, Group]:
     """Gathers the channels by the axes on which they lie, with repeats: (axes) -> channels in the order met."""
     channel_of = components(walk)
     lying: dict[int, list[tuple[str, int]]] = {}

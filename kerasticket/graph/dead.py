@@ -73,7 +73,8 @@ def dead_channels(model: keras.Model) -> Dead:
     connections tie go together or stay.
     """
     reshaped: dict[int, np.ndarray] = {}
-    walk = channel_walk(model, rules=RULES | {layers.Reshape: _reshape_rule(reshaped)}, keep_unknown=True)
+    rules = RULES | {layers.Reshape: _reshape_rule(reshaped)}
+    walk = channel_walk(model, rules=rules, keep_unknown=True, keep_sides=True)
     channel_of = components(walk)
     kernels = _kernels(walk, model, channel_of)
     on_axes = {key: channel_of[labels] for key, (labels, _) in walk.axes.items()}

@@ -14,6 +14,7 @@ from kerasticket.masks import Mask, Scores
 from kerasticket.names import choose, suggestion
 from kerasticket.params import differing
 from kerasticket.pruning import scopes, structures
+from kerasticket.pruning.ruin import warn_of_ruins, with_minimum
 from kerasticket.pruning.structures import Structure
 
 Target = float | Mapping[str, float]
@@ -39,6 +40,9 @@ class Allocation:
     Raises:
         ValueError: an unknown name, or a scope that does not go with the structure.
 
+    Warns:
+        UserWarning: on pruning with a structure, where a layer loses over 95% of its groups and the network does not.
+
     >>> Allocation(scope="erk").scope
     'erk'
     """
@@ -61,10 +65,19 @@ class Allocation:
     def by_fraction(self, model: keras.Model, scores: Scores, mask: Mask, fraction: float) -> Mask:
         """Removes a fraction of what is left."""
 
-        def select(scores, units):
-            return self._without_empty_layers(scores, units, scopes.get(self.scope)(scores, units, fraction))
+        structure = structures.get(self.structure)
+        shares = self.scope not in scopes.EACH_ON_ITS_OWN
 
-        return structures.get(self.structure).prune(model, scores, mask, select)
+        def select(scores, units):
+            chosen = scopes.get(self.scope)(scores, units, fraction)
+            if shares and structure.minimum:
+                chosen = with_minimum(scores, units, chosen, structure.minimum)
+            chosen = self._without_empty_layers(scores, units, chosen)
+            if structure.counts_groups:
+                warn_of_ruins(units, chosen, stacklevel=4)
+            return chosen
+
+        return structure.prune(model, scores, mask, select)
 
     def to_sparsity(self, model: keras.Model, scores: Scores, mask: Mask, target: Target) -> Mask:
         """Prunes until a share `target` of all prunable weights, or groups, is gone.

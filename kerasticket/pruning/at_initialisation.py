@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from kerasticket import masking, masks
+from kerasticket.layers.lent import lent
 from kerasticket.masks import Mask, Scores
 from kerasticket.names import choose
 from kerasticket.params import differing
@@ -114,7 +115,8 @@ class PruneAtInitialisation(keras.callbacks.Callback):
     def find(self, model: keras.Model) -> Ticket:
         """The ticket, without a training; the model stays as it is."""
         dense = Ticket.dense(model)
-        found = self._search(model, dense)
+        with lent(model):
+            found = self._search(model, dense)
         if self.control is None:
             return dense.pruned(found.mask, self._stage)
         return CONTROLS[self.control](found, dense, self._stage, self.seed)

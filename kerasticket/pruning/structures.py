@@ -27,6 +27,8 @@ class Weights:
 
     takes_all_scopes: ClassVar[bool] = True
     crosses_kernels: ClassVar[bool] = False
+    counts_groups: ClassVar[bool] = False
+    minimum: ClassVar[float] = 0.0
 
     def units(self, model: keras.Model, mask: Mask) -> Mask:
         """What is counted and ranked, as a mask."""
@@ -43,6 +45,8 @@ class _Grouped:
 
     takes_all_scopes: ClassVar[bool] = False
     crosses_kernels: ClassVar[bool] = False
+    counts_groups: ClassVar[bool] = True
+    minimum: ClassVar[float] = 0.0
 
     def groups(self, path: str, shape: tuple[int, ...], axes: Axes) -> np.ndarray:
         """The number of the group that each weight of a kernel belongs to."""
@@ -130,6 +134,8 @@ class NOfM:
 
     takes_all_scopes: ClassVar[bool] = False
     crosses_kernels: ClassVar[bool] = False
+    counts_groups: ClassVar[bool] = False
+    minimum: ClassVar[float] = 0.0
 
     def __post_init__(self):
         if not (isinstance(self.keep, int) and isinstance(self.of, int) and 1 <= self.keep < self.of):

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from kerasticket import autodiff
+from kerasticket.layers.lent import lent
 from kerasticket.masks import Mask, Scores
 from kerasticket.params import Params
 from kerasticket.pruning.criteria.network import (
@@ -17,7 +18,6 @@ from kerasticket.pruning.criteria.network import (
     identity,
     kernels_of,
     network,
-    overridden,
 )
 from kerasticket.variables import masked_weights
 
@@ -60,7 +60,7 @@ def _squared_inputs(model: keras.Model, params: Params, mask: Mask) -> autodiff.
     def total(kernels, inputs):
         terms: list = []
         watched = [(layers[path], "call", _watched(layers[path], terms)) for path in mask]
-        with overridden(watched):
+        with lent(changes=watched):
             outputs(kernels, inputs)
         return functools.reduce(ops.add, terms)
 
@@ -86,7 +86,7 @@ def _watched(layer: keras.Layer, terms: list) -> Callable:
                 f"Criterion 'wanda' needs layers with floating inputs. Received: '{layer.name}' with {inputs.dtype}."
             )
         linear = [(layer, "activation", identity)] if hasattr(layer, "activation") else []
-        with overridden(linear):
+        with lent(changes=linear):
             terms.append(ops.sum(call(ops.square(ops.stop_gradient(inputs)), *args, **kwargs)))
         return ops.stop_gradient(call(inputs, *args, **kwargs))
 

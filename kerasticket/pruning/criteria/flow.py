@@ -10,22 +10,27 @@ from keras import layers, ops
 
 from kerasticket import autodiff
 from kerasticket.layers import InstanceNormalization
+from kerasticket.layers.lent import lent
 from kerasticket.masks import Mask, Scores
 from kerasticket.params import Params, is_float
 from kerasticket.precision import double_precision
+from kerasticket.pruning.criteria.gates import GATED
 from kerasticket.pruning.criteria.network import (
     computing_in,
     doubles,
     identity,
     kernels_of,
     network,
-    overridden,
 )
 
 SHIFTS = ("bias", "beta", "moving_mean")
 IDENTITIES: tuple[type, ...] = (layers.ReLU, layers.LeakyReLU, layers.PReLU, layers.ELU, layers.Softmax)
 IDENTITIES += (layers.Rescaling, layers.Normalization, layers.UnitNormalization)
 SCALES = (layers.LayerNormalization, layers.GroupNormalization, layers.RMSNormalization, InstanceNormalization)
+
+
+# For an input of ones all positions are alike, so that attention is an average, and queries and keys would score 0.
+ATTENTION = (layers.MultiHeadAttention, layers.GroupQueryAttention, layers.Attention, layers.AdditiveAttention)
 
 
 def synflow(model, params: Params, mask: Mask, data, rng: np.random.Generator) -> Scores:
@@ -38,13 +43,16 @@ def synflow(model, params: Params, mask: Mask, data, rng: np.random.Generator) -
     Activations count as the identity, which on positive values ReLU is. Biases and other shifts are left out, so
     every layer that all paths pass has scores that sum to 1 (their code takes the absolute values of shifts, and
     paths then begin in mid-network). Norms that take the statistics of their input, for which R is no sum of paths,
-    count as their scale `gamma`; batch norms are in inference mode. Computed in float64, and divided by R, so that
-    products over many layers neither overflow nor vanish; R itself must not leave its range, 1e-308 to 1e308.
+    count as their scale `gamma`; batch norms are in inference mode. Paths run through all steps of recurrent layers,
+    in which a gate and what it gates share their flow in halves (`criteria.gates`). Computed in float64, and divided
+    by R, so that products over many layers neither overflow nor vanish; R itself must not leave its range, 1e-308 to
+    1e308.
 
     Raises:
         ValueError: several inputs, an input of unknown shape, or layers that do not let R be a sum of paths, such as
             attention or products of activations.
     """
+    _refuse_attention(model)
     absolute = {p: np.zeros_like(a) if p.endswith(SHIFTS) else np.abs(a) for p, a in params.items()}
     absolute |= {path: array for path, array in params.items() if not is_float(array)}
     kernels, ones = kernels_of(absolute, mask), np.ones(_input_shape(model))
@@ -57,6 +65,15 @@ def synflow(model, params: Params, mask: Mask, data, rng: np.random.Generator) -
         total = _checked(model, float(flow(kernels, ones)), float(flow(kernels, 2 * ones)))
         slope = doubles(autodiff.gradient(lambda weights: flow(weights, ones) / total)(kernels))
     return {path: kernel * s for path, kernel, s in zip(mask, kernels, slope, strict=True)}
+
+
+def _refuse_attention(model: keras.Model) -> None:
+    found = [layer.name for layer in model._flatten_layers() if isinstance(layer, ATTENTION)]
+    if found:
+        raise ValueError(
+            f"Criterion 'synflow' needs layers through which paths can be summed. Received: '{model.name}' with "
+            f"attention in {found[:4]}, whose queries and keys lie on no path. Take another criterion."
+        )
 
 
 def _input_shape(model: keras.Model) -> tuple[int, ...]:
@@ -75,8 +92,8 @@ def _checked(model: keras.Model, once: float, twice: float) -> float:
     if not (math.isfinite(once) and math.isclose(twice, 2 * once, rel_tol=1e-5)):
         raise ValueError(
             f"Criterion 'synflow' needs a network that is linear once its activations are. Received: '{model.name}', "
-            f"whose outputs sum to {once:g} for an input of ones, and to {twice:g} for twos. Attention, gates and "
-            "added constants are among what it cannot judge; take another criterion."
+            f"whose outputs sum to {once:g} for an input of ones, and to {twice:g} for twos. Products of "
+            "activations and added constants are among what it cannot judge; take another criterion."
         )
     return once
 
@@ -85,10 +102,14 @@ def _checked(model: keras.Model, once: float, twice: float) -> float:
 def _linear(model: keras.Model) -> Iterator[None]:
     """The layers of the model have no activations, and norms of their input only scale."""
     members = [layer for layer in model._flatten_layers() if isinstance(layer, keras.Layer)]
-    changes: list[tuple] = [(layer, "activation", identity) for layer in members if hasattr(layer, "activation")]
+    names = ("activation", "recurrent_activation")
+    changes: list[tuple] = [(one, name, identity) for one in members for name in names if hasattr(one, name)]
+    changes += [(layer, "use_cudnn", False) for layer in members if hasattr(layer, "use_cudnn")]  # which asks no cell
     changes += [(layer, "call", identity) for layer in members if isinstance(layer, IDENTITIES)]
     changes += [(layer, "call", _scale(layer)) for layer in members if isinstance(layer, SCALES)]
-    with overridden(changes):
+    for kind, flow_of in GATED.items():
+        changes += [(layer, "call", flow_of(layer)) for layer in members if isinstance(layer, kind)]
+    with lent(changes=changes):
         yield
 
 

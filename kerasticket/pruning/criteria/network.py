@@ -10,6 +10,7 @@ from keras import ops
 
 from kerasticket import autodiff
 from kerasticket.data.pipeline import Data, check_pair, pipeline
+from kerasticket.layers.lent import lent
 from kerasticket.masks import Mask
 from kerasticket.params import Params
 from kerasticket.precision import LOW_PRECISION
@@ -150,17 +151,12 @@ class _Computing(keras.DTypePolicy):
 def computing_in(model: keras.Model, dtype: str) -> Iterator[None]:
     """All layers of the model compute in this type while this is open, whatever their policies say."""
     members = [layer for layer in model._flatten_layers() if isinstance(layer, keras.Layer)]
+    # The attribute behind the property, whose setter would write into a DTypePolicyMap that layers share.
+    changes = [(layer, "_dtype_policy", _Computing(dtype)) for layer in members]
     # A nested model would cast what enters it to the dtype that it was made for.
     nested = [layer for layer in members if hasattr(layer, "_convert_inputs_to_tensors")]
-    policies = [(layer, layer.dtype_policy) for layer in members]
-    try:
-        for layer, _ in policies:
-            layer.dtype_policy = _Computing(dtype)
-        with overridden((layer, "_convert_inputs_to_tensors", identity) for layer in nested):
-            yield
-    finally:
-        for layer, policy in policies:
-            layer.dtype_policy = policy
+    with lent(changes=[*changes, *((layer, "_convert_inputs_to_tensors", identity) for layer in nested)]):
+        yield
 
 
 @contextlib.contextmanager
@@ -174,21 +170,3 @@ def float32_at_least(model: keras.Model) -> Iterator[None]:
 def identity(inputs, *args, **kwargs):
     """Takes the place of an activation, or of a layer's `call`."""
     return inputs
-
-
-@contextlib.contextmanager
-def overridden(attributes: Iterable[tuple[Any, str, Any]]) -> Iterator[None]:
-    """Sets attributes of objects, (object, name, value) each, and puts them back whatever happens."""
-    undo: list[tuple[Any, str, Any]] = []
-    absent = object()
-    try:
-        for owner, name, value in attributes:
-            undo.append((owner, name, vars(owner).get(name, absent)))
-            object.__setattr__(owner, name, value)  # past Keras, which would track it
-        yield
-    finally:
-        for owner, name, before in reversed(undo):
-            if before is absent:
-                object.__delattr__(owner, name)
-            else:
-                object.__setattr__(owner, name, before)
