@@ -30,7 +30,9 @@ def optimizers_of(model: keras.Model) -> dict[str, keras.optimizers.Optimizer]:
     main = getattr(model, "optimizer", None)
     found = {} if main is None else {"": main}
     for layer in model._flatten_layers():
-        for name, one in _held_in(vars(layer).items(), "" if layer is model else f"{layer.name}."):
+        # TensorFlow and torch list what is tracked in private attributes too: each is found by its own name first.
+        attributes = sorted(vars(layer).items(), key=lambda item: item[0].startswith("_"))
+        for name, one in _held_in(attributes, "" if layer is model else f"{layer.name}."):
             if all(one is not other for other in found.values()):
                 found[name] = one
     inner = {id(v) for one in found.values() for v in one.variables if v is not one._iterations}
@@ -44,8 +46,8 @@ def _held_in(items: Iterable[tuple[Any, Any]], prefix: str) -> Iterator[tuple[st
         elif all(hasattr(value, name) for name in ("param_groups", "zero_grad", "state_dict")):
             raise ValueError(
                 f"Expected a model whose optimizers are Keras'. Received: '{prefix}{key}' of type "
-                f"{type(value).__name__}, whose state cannot be rewound or masked: take its like from keras.optimizers, "
-                "or keep it outside of the model and make a new one for each training."
+                f"{type(value).__name__}, whose state cannot be rewound or masked: take its like from "
+                "keras.optimizers, or keep it outside of the model and make a new one for each training."
             )
         elif isinstance(value, (list, tuple)):
             yield from _held_in(enumerate(value), f"{prefix}{key}.")

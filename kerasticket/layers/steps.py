@@ -66,7 +66,7 @@ def _where(mask, weight):
 
 @functools.cache
 def _mend_keras() -> None:
-    """Two places where Keras 3.15 would undo or spoil it, mended once there are masks; dense networks train as before."""
+    """Two places where Keras 3.15 would undo or spoil it, once there are masks; dense networks train as before."""
     _mend_adafactor(keras.optimizers.Adafactor)
     _mend_averages(keras.optimizers.Optimizer)
 
