@@ -28,7 +28,7 @@ class _Mirrored(keras.Variable):
         return {name: value for name, value in vars(self).items() if name != _REF}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
+        self.__dict__.update(state)
         _mirror(self)
 
 
