@@ -170,9 +170,7 @@ def set_mask(model: keras.Model, mask: Mask) -> None:
             )
     for path, one in held.items():
         one.set_mask(mask.get(path, np.ones(tuple(one.variable.shape), bool)))
-    if getattr(model, "optimizer", None) is not None and model.optimizer.built:
-        state = optimizer_state.get_state(model)
-        optimizer_state.set_state(model, optimizer_state.masked_state(state, get_mask(model)))
+    optimizer_state.mask_slots(model, get_mask(model))
 
 
 def sparsity(model: keras.Model) -> float:

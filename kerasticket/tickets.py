@@ -174,8 +174,8 @@ class Ticket:
         if state:
             optimizer_state.check(model, state)
         masking.set_params(model, self.params, self.mask)
-        if state:
-            optimizer_state.set_state(model, state)
+        if state:  # asked for again: slots of a fresh optimizer may be copies of the weights
+            optimizer_state.set_state(model, self._optimizer_state(model))
 
     def verify(self, model: keras.Model) -> None:
         """Raises ValueError unless the model is this ticket to the bit.
@@ -272,13 +272,13 @@ class Ticket:
         return cls(params | seeds, mask, removed, architecture, slots, rewind_epoch, tuple(header["stages"]))
 
     def _optimizer_state(self, model: keras.Model) -> Params:
-        """What the optimizer of the model must hold; empty if it has none, or a fresh one that is not built."""
-        if getattr(model, "optimizer", None) is None:
+        """What the optimizers of the model must hold; empty if it has none, or fresh ones that are not built."""
+        if not optimizer_state.optimizers_of(model):
             return {}
         if self.optimizer:
-            optimizer_state.build(model)
+            optimizer_state.build(model, self.optimizer)
             return self.optimizer
-        return optimizer_state.fresh_state(model) if model.optimizer.built else {}
+        return optimizer_state.fresh_state(model) if optimizer_state.is_built(model) else {}
 
     def _header(self) -> dict:
         versions = environment()

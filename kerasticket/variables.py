@@ -62,9 +62,18 @@ def maskable_weights(model: keras.Layer) -> dict[str, tuple[keras.Layer, str]]:
 
 
 def rewritten(model: keras.Layer) -> set[int]:
-    """ids of the layers whose kernel their wrapper assigns anew, which it cannot where the kernel has a mask."""
-    kind = keras.layers.SpectralNormalization
-    return {id(wrapper.layer) for wrapper in model._flatten_layers() if isinstance(wrapper, kind)}
+    """ids of the layers whose kernel their wrapper assigns anew, which it cannot where the kernel has a mask.
+
+    That is SpectralNormalization, and any wrapper that keeps a weight of its layer as an attribute of its own.
+    """
+    wrappers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Wrapper)]
+    return {id(wrapper.layer) for wrapper in wrappers if _rewrites(wrapper)}
+
+
+def _rewrites(wrapper: keras.layers.Wrapper) -> bool:
+    inner = {id(variable) for variable in wrapper.layer.weights}
+    keeps = any(id(value) in inner for value in vars(wrapper).values())
+    return keeps or isinstance(wrapper, keras.layers.SpectralNormalization)
 
 
 def owners(model: keras.Layer) -> dict[str, keras.Layer]:

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.same_on_every_backend
 PACKAGE = Path(__file__).parents[1] / "kerasticket"
 FLOORS = {
     0: ["names", "params", "masks", "records", "runs", "seeds", "hdf5", "dead_units", "tables"],
-    1: ["autodiff", "fused", "precision", "events"],
+    1: ["autodiff", "fused", "precision", "events", "live"],
     2: [
         *("layers", "models", "optimizers", "optimizer_state", "variables", "where", "exchange", "masking"),
         *("graph", "model_summary", "compaction", "sparse_files"),

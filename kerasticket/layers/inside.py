@@ -8,6 +8,7 @@ from typing import Any
 
 from keras import layers
 
+from kerasticket.layers import steps
 from kerasticket.layers.become import become
 from kerasticket.layers.masked import MASKED, Masked, chosen_weights, mask_name, refuse_other_weights
 
@@ -102,6 +103,7 @@ def release(layer: Any) -> None:
             f"Received: '{layer.name}' of type {type(layer).__name__}, of which no plain layer is known."
         )
     for one in layer.held if isinstance(layer, Masked) else ():
+        steps.let_go(one.variable)
         layer._untrack_variable(one.mask)  # type: ignore[union-attr]
         super(layers.Layer, layer).__delattr__(mask_name(one.name))  # Keras' own collects garbage for each layer
     vars(layer).pop("_masked_weights")

@@ -13,6 +13,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from kerasticket.layers import steps
+
 MASKED: dict[type[layers.Layer], type[layers.Layer]] = {}  # filled by the classes of `kinds.py`
 
 
@@ -74,9 +76,24 @@ class _Held:
         value = ops.convert_to_tensor(value)  # JAX takes no Keras variables in `where`
         return ops.where(ops.convert_to_tensor(mask), value, ops.zeros((), value.dtype))
 
+    def refuse_others(self, layer) -> None:
+        """Raises ValueError if the attribute is not its variable, as where a class standardizes weights in it."""
+        if self.plain is None or self.plain.fget.__module__.startswith("keras."):
+            return
+        raw = ops.convert_to_numpy(variable_of(layer, self.weight).value)
+        if not np.array_equal(raw, ops.convert_to_numpy(self.plain.__get__(layer))):
+            raise ValueError(
+                f"Expected a layer whose '{self.weight}' is its variable. Received: '{layer.name}', whose class "
+                f"computes other values from it, so that zeros would not stay zeros. Compute them in `call`, or "
+                "leave the layer without masks."
+            )
+
     def __set__(self, layer, value) -> None:
-        if self.plain is not None:
-            raise AttributeError(f"'{self.weight}' of '{type(layer).__name__}' cannot be set.")
+        if self.plain is not None or mask_name(self.weight) in vars(layer):
+            raise AttributeError(
+                f"'{self.weight}' of '{type(layer).__name__}' cannot be set: it is its variable under its mask. For a "
+                f"wrapper that writes it, keep the layer dense: kerasticket.masked(..., keep_dense='*{layer.name}')."
+            )
         vars(layer)[self.weight] = value
 
 
@@ -123,6 +140,7 @@ class Masked:
     def _add_masks(self) -> None:
         refuse_other_weights(self)
         for weight in vars(self)["_masked_weights"]:
+            getattr(type(self), weight).refuse_others(self)
             if mask_name(weight) not in vars(self):
                 like, options = variable_of(self, weight), {"dtype": "bool", "trainable": False}
                 with keras.name_scope(self.name):
@@ -130,6 +148,7 @@ class Masked:
                         name=mask_name(weight), shape=like.shape, initializer=_all_kept(like), **options
                     )
                 setattr(self, mask_name(weight), mask)
+                steps.hold(like, mask)
 
     @property
     def held(self) -> tuple[MaskedWeight, ...]:
