@@ -85,29 +85,22 @@ def test_pieces_are_one_training(way, schedule, net, unbroken):
 
 @pytest.mark.filterwarnings(ENDS)
 def test_data_of_unknown_length_go_on(net, unbroken):
-    model, (x, y) = net(), nets.batch(net())
-
-    def batches():
-        while True:
-            yield from ((x[start : start + 16], y[start : start + 16]) for start in (0, 16))
-
-    class Once:
-        def __iter__(self):
-            return iter([(x[:16], y[:16]), (x[16:], y[16:])])
-
     import tensorflow as tf
 
+    def batches():
+        yield from ((x[start : start + 16], y[start : start + 16]) for start in (0, 16))
+
+    model, pruning = net(), GradualPruning(STEPS)
+    x, y = nets.batch(model)
     signature = (tf.TensorSpec((None, *x.shape[1:])), tf.TensorSpec((None, y.shape[1])))
-    data = tf.data.Dataset.from_generator(lambda: iter(Once()), output_signature=signature)
+    data = tf.data.Dataset.from_generator(batches, output_signature=signature)
     for first, last in ((0, 2), (2, 5)):
-        model.fit(data, initial_epoch=first, epochs=last, callbacks=[GradualPruning(STEPS)], shuffle=False, verbose=0)
+        model.fit(data, initial_epoch=first, epochs=last, callbacks=[pruning], shuffle=False, verbose=0)
     assert not differing(kt.get_mask(model), unbroken["step"][1])
-    assert not differing(kt.get_params(model), unbroken["step"][0])
-    with pytest.raises(ValueError, match=r"how many steps lie before epoch 2.*made 0 steps.*steps_per_epoch"):
-        net().fit(data, initial_epoch=2, epochs=6, callbacks=[GradualPruning(STEPS)], verbose=0)
-    model = fit(net(), [], 5)  # ten steps that no pruning saw: the optimizer's count does not say where it is
-    with pytest.raises(ValueError, match=r"made 10 steps, and a sparsity of 0\.0000"):
+    before = kt.get_params(fit(net(), [], 2))
+    with pytest.raises(ValueError, match=r"how many steps lie before epoch 2.*unknown length.*steps_per_epoch"):
         model.fit(data, initial_epoch=2, epochs=6, callbacks=[GradualPruning(STEPS)], verbose=0)
+    assert not differing(kt.get_params(model), before)
 
 
 def test_a_fit_that_ends_before_the_schedule_says_so_once(net):
@@ -115,7 +108,7 @@ def test_a_fit_that_ends_before_the_schedule_says_so_once(net):
     with pytest.warns(UserWarning, match=r"ends before the schedule does, at epoch 2.*sparsity 0\.8") as said:
         for epoch in range(4):
             fit(model, [pruning], epoch + 1, initial_epoch=epoch)
-    assert len(said) == 1
+    assert sum("ends before the schedule" in str(warning.message) for warning in said) == 1
     with pytest.warns(UserWarning, match="ends before the schedule does, at step 9"):
         fit(net(), [GradualPruning(STEPS)], 4)
 

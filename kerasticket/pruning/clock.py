@@ -22,21 +22,20 @@ class Clock:
         self._left: tuple[Mask, bool, int] | None = None
 
     def start(self, model: keras.Model, initial_epoch: int, steps_per_epoch: int | None) -> bool:
-        """Sets the clock at the first epoch of a `fit`; whether the `steps` are those of the optimizer, not counted."""
-        goes_on, guessed = self._goes_on(model), False
+        """Sets the clock at the first epoch of a `fit`; whether the steps are known."""
+        goes_on, known = self._goes_on(model), True
         if initial_epoch == 0 and not goes_on:
             self.epoch = self.steps = 0
         elif initial_epoch and not (goes_on and initial_epoch == self.epoch):
-            self.epoch, guessed = initial_epoch, not steps_per_epoch
-            self.steps = initial_epoch * steps_per_epoch if steps_per_epoch else iterations(model)
-        self._begun_at = iterations(model)
-        return guessed
+            # The optimizer's count is no help: on TensorFlow it counts the step that finds the data at their end.
+            self.epoch, known = initial_epoch, steps_per_epoch is not None
+            self.steps = initial_epoch * (steps_per_epoch or 0)
+        return known
 
-    def end_epoch(self, model: keras.Model, mask: Mask, has_pruned: bool, steps_per_epoch: int | None) -> None:
-        """Counts an epoch that ran, by the optimizer's steps where the data's length is not known."""
-        now = iterations(model)
-        self.epoch, self.steps = self.epoch + 1, self.steps + (steps_per_epoch or now - self._begun_at)
-        self._begun_at, self._left = now, (mask, has_pruned, now)
+    def end_epoch(self, model: keras.Model, mask: Mask, has_pruned: bool, steps: int) -> None:
+        """Counts an epoch of so many steps, and keeps what it has left."""
+        self.epoch, self.steps = self.epoch + 1, self.steps + steps
+        self._left = (mask, has_pruned, iterations(model))
 
     def _goes_on(self, model: keras.Model) -> bool:
         if self._left is None:

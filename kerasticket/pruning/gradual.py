@@ -104,8 +104,13 @@ class GradualPruning(keras.callbacks.Callback):
         if self.schedule.unit == "step":
             self._advance(self._clock.steps + batch)
 
+    def on_train_batch_end(self, batch, logs=None):
+        self._in_epoch = batch + 1
+
     def on_epoch_end(self, epoch, logs=None):
-        self._clock.end_epoch(self.model, self._mask, self._has_pruned, self.params.get("steps"))
+        # With steps_per_execution, the number of the last batch may lie beyond the epoch's end.
+        steps = self.params.get("steps") or self._in_epoch
+        self._clock.end_epoch(self.model, self._mask, self._has_pruned, steps)
 
     def on_train_end(self, logs=None):
         if not masks.is_nested(masking.get_mask(self.model), self._mask):
@@ -121,13 +126,17 @@ class GradualPruning(keras.callbacks.Callback):
     def _start(self, epoch: int) -> None:
         """Where in the schedule this `fit` begins; updates that are due, and not there, are made up for."""
         self._mask = masking.get_mask(self.model)  # restored, perhaps, since the training began
-        guessed = self._clock.start(self.model, epoch, self.params.get("steps"))
+        known = self._clock.start(self.model, epoch, self.params.get("steps"))
         time = self._clock.epoch if self.schedule.unit == "epoch" else self._clock.steps
         self._begun = time > 0 or masks.sparsity(self._mask) > 0
         self._has_pruned = self._has_pruned and time > 0
         self._try_out()
-        if guessed and self.schedule.unit == "step":
-            self._check_steps(epoch)
+        if not known and self.schedule.unit == "step" and not self._is_there(self.schedule.target):
+            raise ValueError(
+                f"Expected to know how many steps lie before epoch {epoch}. Received: data of unknown length, and a "
+                "callback that has not seen them. Pass fit(steps_per_epoch=...), or let the schedule count epochs: "
+                "Schedule(unit='epoch')."
+            )
         self._warn_at_start(time, epoch)
         due = self.schedule.last_update(time)
         self._last = -1 if due is None else due
@@ -140,17 +149,6 @@ class GradualPruning(keras.callbacks.Callback):
         self._allocation.try_out(self.model, [last] if self._begun else self.schedule.targets())
         if self._begun and not self._is_there(first):
             self._allocation.try_out(self.model, [self._allocation.raised(self.model, first), last])
-
-    def _check_steps(self, epoch: int) -> None:
-        """The optimizer's count stands for the steps behind; the masks must be what the schedule has by then."""
-        steps, due = self._clock.steps, self.schedule.last_update(self._clock.steps)
-        there = due is None or self._is_there(self.schedule.at(due))
-        if not self._is_there(self.schedule.target) and not (steps and there):
-            raise ValueError(
-                f"Expected to know how many steps lie before epoch {epoch}. Received: data of unknown length, an "
-                f"optimizer that has made {steps} steps, and a sparsity of {masking.sparsity(self.model):.4f}. Pass "
-                "fit(steps_per_epoch=...), or let the schedule count epochs: Schedule(unit='epoch')."
-            )
 
     def _warn_at_start(self, time: int, epoch: int) -> None:
         steps, rest = self.params.get("steps"), self.params.get("epochs", 0) - epoch
