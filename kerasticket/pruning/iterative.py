@@ -84,8 +84,8 @@ class IterativeMagnitudePruning(keras.callbacks.Callback):
             epoch are named.
 
     Warns:
-        UserWarning: training stopped before its end, a callback of `fit` changes the learning rate, or another one has put back the weights and masks of an
-            earlier epoch, as EarlyStopping(restore_best_weights=True) does.
+        UserWarning: training stopped before its end, a callback of `fit` changes the learning rate, or another one has
+            put back the weights and masks of an earlier epoch, as EarlyStopping(restore_best_weights=True) does.
 
     >>> imp = IterativeMagnitudePruning(rounds=10, fraction=0.2, epochs_per_round=60, rewind_epoch=3)
     >>> imp.total_epochs
