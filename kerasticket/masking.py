@@ -129,6 +129,8 @@ def set_params(model: keras.Model, params: Params, mask: Mask | None = None) -> 
         ValueError: paths or shapes are not those of the model; nothing has been changed then.
     """
     variables, held = named_variables(model), masked_weights(model)
+    if mask is not None:
+        masks.check_is_mask(mask)
     mask = get_mask(model) if mask is None else mask
     wrong = mismatch(params, variables, "the dict of params")
     wrong = wrong or mismatch(mask, {path: one.mask for path, one in held.items()}, "the dict of masks")
@@ -157,6 +159,7 @@ def set_mask(model: keras.Model, mask: Mask) -> None:
     Raises:
         ValueError: a path is unknown or a shape or dtype differs; nothing has been changed then.
     """
+    masks.check_is_mask(mask)
     held = require_masked(model)
     unknown = [path for path in mask if path not in held]
     if unknown:

@@ -5,6 +5,7 @@ the dict (the order of the layers in the model), then row-major order inside one
 """
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -14,13 +15,36 @@ Scores = dict[str, np.ndarray]
 Select = Callable[[Scores, Mask], Mask]  # from scores to what stays of a mask
 
 
+def check_is_mask(mask: Mask, name: str = "mask") -> None:
+    """Raises ValueError unless this is a dict; what holds a mask is told how to give it.
+
+    >>> check_is_mask({"dense/kernel": np.array([True, False])})
+    """
+    if isinstance(mask, Mapping):
+        return
+    advice = "Masks come from kt.get_mask(model), ticket.mask or kt.load_masks(path)."
+    if hasattr(mask, "removed_in"):
+        advice = "Pass ticket.mask."
+    elif hasattr(mask, "get_layer"):
+        advice = "Pass kt.get_mask(model)."
+    elif isinstance(mask, (str, os.PathLike)):
+        advice = "Pass kt.Ticket.load(path).mask, or kt.load_masks(path) of a file of masks alone."
+    raise ValueError(f"Expected `{name}` as a dict of boolean arrays by path. Received: a {_kind(mask)}. {advice}")
+
+
+def _kind(value: object) -> str:
+    return f"path, {str(value)!r}" if isinstance(value, (str, os.PathLike)) else type(value).__name__
+
+
 def total(mask: Mask) -> int:
     """Number of prunable weights."""
+    check_is_mask(mask)
     return sum(array.size for array in mask.values())
 
 
 def kept(mask: Mask) -> int:
     """Number of weights that the mask keeps."""
+    check_is_mask(mask)
     return sum(int(np.count_nonzero(array)) for array in mask.values())
 
 
@@ -35,6 +59,8 @@ def sparsity(mask: Mask) -> float:
 
 def is_nested(inner: Mask, outer: Mask) -> bool:
     """True if everything that `inner` keeps is kept by `outer` too."""
+    check_is_mask(inner, "inner")
+    check_is_mask(outer, "outer")
     return inner.keys() == outer.keys() and all(not np.any(inner[path] & ~outer[path]) for path in inner)
 
 
@@ -44,6 +70,7 @@ def zeroed(params: dict[str, np.ndarray], mask: Mask) -> dict[str, np.ndarray]:
     >>> zeroed({"k": np.array([1.0, 2.0]), "bias": np.ones(1)}, {"k": np.array([True, False])})
     {'k': array([1., 0.]), 'bias': array([1.])}
     """
+    check_is_mask(mask)
     return {
         path: np.where(mask[path], array, array.dtype.type(0)) if path in mask else array
         for path, array in params.items()
@@ -132,6 +159,12 @@ def _unflatten(flat: np.ndarray, like: Mask) -> Mask:
 
 def check_scores(scores: Scores, mask: Mask) -> None:
     """Raises ValueError unless there is one non-NaN score for every kept weight."""
+    check_is_mask(mask)
+    if not isinstance(scores, Mapping):
+        raise ValueError(
+            f"Expected scores as a dict of arrays by the paths of the mask. Received: {type(scores).__name__}. "
+            "A criterion returns a dict with the keys of the mask that it was given."
+        )
     if scores.keys() != mask.keys():
         raise ValueError(
             f"Scores need one array per path of the mask: expected {list(mask)}, received {list(scores)}. "
@@ -186,6 +219,7 @@ def erdos_renyi_kernel(shapes: Mapping[str, tuple[int, ...]], density: float) ->
 def check_masks(**named: Mask) -> None:
     """Raises ValueError unless all are boolean masks of one model; the keywords name them in the message."""
     for name, mask in named.items():
+        check_is_mask(mask, name)
         odd = {path: str(array.dtype) for path, array in mask.items() if array.dtype != bool}
         if odd or not mask:
             raise ValueError(f"Expected `{name}` as boolean arrays by path, at least one. Received: {odd or 'none'}.")
@@ -196,6 +230,8 @@ def check_masks(**named: Mask) -> None:
 
 def check_alike(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray], names: tuple[str, str]) -> None:
     """Raises ValueError at the first way in which the paths or shapes of two dicts of arrays differ."""
+    for name, arrays in zip(names, (a, b), strict=True):
+        check_is_mask(arrays, name)
     only = {name: sorted(x.keys() - y.keys()) for name, x, y in ((names[0], a, b), (names[1], b, a))}
     if any(only.values()):
         lacking = "; ".join(f"only in `{name}`: {paths}" for name, paths in only.items() if paths)

@@ -99,6 +99,7 @@ class Ticket:
             params, optimizer: the rewind point to start from, default the one of this ticket.
             round: number of the round, default the next one.
         """
+        masks.check_is_mask(mask)
         wrong = mismatch(mask, self.mask, "the mask") or _not_boolean(mask)
         if wrong:
             raise ValueError(f"Expected a mask like the ticket's own. {wrong}")

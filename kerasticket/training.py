@@ -82,7 +82,14 @@ class Recipe:
         Callbacks that act within epochs are called after every 20 steps (on torch after each); where that is too
         seldom, set `model.steps_per_execution = 1` before the first fit.
         """
-        steps = int(dataset.cardinality()) // self.passes_per_epoch
+        batches = int(dataset.cardinality()) if hasattr(dataset, "cardinality") else -1
+        if batches < 1:
+            raise ValueError(
+                "Expected a dataset of known length, whose steps the schedule counts, such as recipe.pipeline(data). "
+                f"Received: {type(dataset).__name__} of unknown length. Say it by "
+                "dataset.apply(tf.data.experimental.assert_cardinality(batches))."
+            )
+        steps = batches // self.passes_per_epoch
         model.compile(
             optimizer=self._optimizer(steps),
             loss=keras.losses.CategoricalCrossentropy(from_logits=True),
@@ -217,7 +224,7 @@ class _Guide(keras.callbacks.Callback):
         seek(round=self.round, epoch=epoch)
 
     def on_epoch_end(self, epoch, logs=None):
-        loss = float((logs or {}).get("loss", math.nan))
+        loss = float((logs or {}).get("loss", 0.0))  # an own train_step may report it by another name
         if not math.isfinite(loss):
             raise FloatingPointError(
                 f"The loss is {loss} after epoch {epoch + 1} of {self.params['epochs']} of round {self.round}. "

@@ -2,6 +2,7 @@
 
 import dataclasses
 import fnmatch
+import glob
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -141,6 +142,24 @@ class Allocation:
         except AlreadyPassed:
             return True
 
+    def is_beyond(self, model: keras.Model, target: Target) -> bool:
+        """Whether a model, or a kernel of it that has a target of its own, is sparser than this already."""
+        try:
+            self._rehearsed(Allocation.to_sparsity, model, masking.get_mask(model), target)
+        except AlreadyPassed:
+            return True
+        return False
+
+    def raised(self, model: keras.Model, target: Target) -> Target:
+        """The target, of each kernel where they have their own, but at least the sparsity that a model has already."""
+        units = structures.get(self.structure).units(model, masking.get_mask(model))
+        if self.scope == "unit":
+            return target  # it leaves units that have lost more as they are
+        if not isinstance(target, Mapping) and self.scope not in scopes.EACH_ON_ITS_OWN:
+            return _raised(target, units)
+        shares = match(target if isinstance(target, Mapping) else {"*": target}, units)
+        return {glob.escape(path): _raised(share, {path: units[path]}) for path, share in shares.items()}
+
     def _rehearsed(self, prune: Callable[..., Mask], model: keras.Model, mask: Mask, amount: Any) -> Mask:
         """What a method of this class gives for random scores, which may empty a layer that real ones would not."""
         lenient = dataclasses.replace(self, empty_layers="warn") if self.empty_layers == "refuse" else self
@@ -179,6 +198,10 @@ def _fraction(units: Mask, target: float) -> float:
             f"weights do not come back. Received: target={target}."
         )
     return (remaining - keep) / remaining if remaining else 0.0
+
+
+def _raised(target: float, units: Mask) -> float:
+    return max(target, masks.sparsity(units)) if masks.kept(units) else target
 
 
 def match(targets: Mapping[str, float], paths: Iterable[str]) -> dict[str, float]:

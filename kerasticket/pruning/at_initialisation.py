@@ -10,9 +10,9 @@ from kerasticket import masking, masks
 from kerasticket.layers.lent import lent
 from kerasticket.masks import Mask, Scores
 from kerasticket.names import choose
-from kerasticket.params import differing
 from kerasticket.pruning import criteria, structures
 from kerasticket.pruning.allocation import Allocation, Target, check_target, match
+from kerasticket.pruning.checks import check_model
 from kerasticket.pruning.structures import Structure, Weights
 from kerasticket.seeds import check_seed
 from kerasticket.tickets import Ticket
@@ -60,7 +60,8 @@ class PruneAtInitialisation(keras.callbacks.Callback):
             goes on.
 
     Raises:
-        ValueError: any argument out of range, at once; a model without masks, or whose mask is sparser already.
+        ValueError: any argument out of range, at once; a model without masks or optimizer, or whose mask is sparser
+            already.
 
     >>> snip = PruneAtInitialisation("snip", 0.9, data=(np.ones((8, 4)), np.ones((8, 2))))
     >>> snip.rounds
@@ -96,6 +97,7 @@ class PruneAtInitialisation(keras.callbacks.Callback):
         self.ticket: Ticket | None = None
 
     def on_train_begin(self, logs=None):
+        check_model(self.model)
         if self._is_pruned():
             return
         self.dense = Ticket.dense(self.model)
@@ -106,7 +108,7 @@ class PruneAtInitialisation(keras.callbacks.Callback):
         """Whether this training goes on with a network that was pruned when it began."""
         mask = masking.get_mask(self.model)
         if self.ticket is not None:
-            return not differing(mask, self.ticket.mask)
+            return masks.is_nested(mask, self.ticket.mask)  # pruned further, perhaps, by another callback
         begun = getattr(self.model.optimizer, "iterations", None)
         if begun is None or not int(keras.ops.convert_to_numpy(begun)) or not mask:
             return False

@@ -1,11 +1,13 @@
 """Movement pruning's score, added up over a training: a callback that is a criterion as well."""
 
+import warnings
+
 import keras
 import numpy as np
 
 from kerasticket import masking
 from kerasticket.masks import Mask, Scores
-from kerasticket.params import Params
+from kerasticket.params import Params, differing
 from kerasticket.pruning import criteria
 
 
@@ -19,8 +21,13 @@ class Movement(keras.callbacks.Callback):
     Args:
         data: as of the criterion `movement`.
 
+    A further `fit` with this callback goes on with the sum, if the weights are those that the last one left.
+
     Raises:
         ValueError: asked for scores before an epoch has ended, or for those of other kernels.
+
+    Warns:
+        UserWarning: training begins at a later epoch, and the terms of those before it are not there: no file has them.
 
     Put it before the callback that prunes:
 
@@ -36,13 +43,26 @@ class Movement(keras.callbacks.Callback):
         super().__init__()
         self.data = data
         self._sums: Scores = {}
+        self._left: Params | None = None  # the weights after the last term
 
     def on_train_begin(self, logs=None):
-        self._sums = {}
+        self._runs = False
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if not self._runs and (self._left is None or differing(masking.get_params(self.model), self._left)):
+            self._sums = {}
+            if epoch:
+                warnings.warn(
+                    f"Movement has no scores of the epochs before {epoch}, which are in no file: the next pruning "
+                    "ranks weights by the epochs from there on.",
+                    UserWarning,
+                    stacklevel=2,
+                )
+        self._runs = True
 
     def on_epoch_end(self, epoch, logs=None):
-        mask = masking.get_mask(self.model)
-        term = criteria.movement(self.model, masking.get_params(self.model), mask, self.data, np.random.default_rng(0))
+        mask, self._left = masking.get_mask(self.model), masking.get_params(self.model)
+        term = criteria.movement(self.model, self._left, mask, self.data, np.random.default_rng(0))
         self._sums = {path: self._sums.get(path, 0.0) + array for path, array in term.items()}
 
     def __call__(self, model: keras.Model, params: Params, mask: Mask, data, rng: np.random.Generator) -> Scores:

@@ -8,6 +8,7 @@ criteria that need none), `rng` a NumPy generator that is a pure function of see
 positions are ignored. Networks run in inference mode, and their weights, statistics and state stay as they are.
 """
 
+import inspect
 from collections.abc import Callable
 
 from kerasticket.masks import Scores
@@ -33,6 +34,7 @@ CRITERIA: dict[str, Criterion] = {
     "wanda": wanda,
 }
 
+SIGNATURE = ("model", "params", "mask", "data", "rng")
 WITH_DATA = ("snip", "grasp", "saliency", "movement", "wanda")
 
 __all__ = ["CRITERIA", "WITH_DATA", "Criterion", "check_data", "get", *CRITERIA]
@@ -49,6 +51,24 @@ def get(criterion: str | Criterion) -> Criterion:
     """The criterion of that name, or the function itself.
 
     Raises:
-        ValueError: no such name; the known ones are listed.
+        ValueError: no such name; the known ones are listed. Or a function that cannot be called with
+            (model, params, mask, data, rng).
+
+    >>> get("random").__name__
+    'random'
     """
-    return criterion if callable(criterion) else choose(criterion, CRITERIA, "criterion")
+    if not callable(criterion):
+        return choose(criterion, CRITERIA, "criterion")
+    try:
+        signature = inspect.signature(criterion)
+    except (TypeError, ValueError):  # of some built-in functions Python knows none
+        return criterion
+    try:
+        signature.bind(*SIGNATURE)
+    except TypeError as error:
+        name = getattr(criterion, "__name__", type(criterion).__name__)
+        raise ValueError(
+            f"Expected a criterion that is called as criterion({', '.join(SIGNATURE)}) and returns a dict of scores by "
+            f"the paths of `mask`. Received: {name}{signature}: {error}."
+        ) from error
+    return criterion
