@@ -3,12 +3,13 @@
 A Keras layer becomes its masked kind by another class and a new weight.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from keras import layers
 
 from kerasticket.layers.become import become
+from kerasticket.layers.convolution import TrainingConv2D
 from kerasticket.layers.masked import MASKED, Masked, chosen_weights, mask_name, refuse_other_weights
 
 
@@ -60,8 +61,36 @@ def masked_kind(layer: layers.Layer) -> type[Masked] | None:
 
 
 def plain_kind(layer: layers.Layer) -> type[layers.Layer]:
-    """The Keras class of a masked layer; the class itself of any other."""
-    return next((plain for plain, masked in MASKED.items() if masked is type(layer)), type(layer))
+    """The class of a masked layer without its masks; the class itself of any other."""
+    return _plain(type(layer)) or type(layer)
+
+
+def kinds_of(layer: layers.Layer) -> Iterator[type[layers.Layer]]:
+    """The layer's class, and those that it had or will have with masks and without."""
+    plain = plain_kind(layer)
+    yield type(layer)
+    yield plain
+    yield from (kind for kind in _subclasses(Masked, MaskedInside) if _plain(kind) is plain)
+
+
+def _plain(kind: type[layers.Layer]) -> type[layers.Layer] | None:
+    """The class without masks; None if a masked class of one's own has methods that would be lost with them."""
+    known = {TrainingConv2D: layers.Conv2D} | {masked: plain for plain, masked in MASKED.items()}
+    if kind in known or not issubclass(kind, (Masked, MaskedInside)):
+        return known.get(kind, kind)
+    kept = ("__init__", "get_config", "from_config", *getattr(kind, "maskable", ()))
+    lost = [name for name, value in vars(kind).items() if name not in kept and _acts(value)]
+    bases = [base for base in kind.__bases__ if base not in (Masked, MaskedInside)]
+    return None if lost or len(bases) != 1 else _plain(bases[0])
+
+
+def _acts(value: Any) -> bool:
+    return callable(value) or isinstance(value, (property, classmethod, staticmethod))
+
+
+def _subclasses(*kinds: type) -> list[Any]:
+    below = [each for kind in kinds for each in kind.__subclasses__()]
+    return below + _subclasses(*below) if below else []
 
 
 def hold(layer: layers.Layer, weights: Iterable[str]) -> None:
@@ -92,20 +121,23 @@ def release(layer: Any) -> None:
     """Takes the masks of a layer away again, in place; pruned weights stay at exactly zero.
 
     Raises:
-        ValueError: a subclass of a masked layer, of which there is no plain kind.
+        ValueError: a masked class of one's own that has methods, which the plain layer would lack.
     """
     if not isinstance(layer, (Masked, MaskedInside)):
         return
-    if plain_kind(layer) is type(layer):
+    plain = plain_kind(layer)
+    if plain is type(layer):
         raise ValueError(
-            f"Expected masked layers of {sorted(kind.__name__ for kind in MASKED.values())}. "
-            f"Received: '{layer.name}' of type {type(layer).__name__}, of which no plain layer is known."
+            f"Expected masked layers of {sorted(kind.__name__ for kind in MASKED.values())}, or of a class of your own "
+            f"that adds masks alone, such as `class MaskedMine(kerasticket.layers.Masked, Mine)`. Received: "
+            f"'{layer.name}' of type {type(layer).__name__}, whose methods a layer without masks would lack: move them "
+            "to the class that it masks."
         )
     for one in layer.held if isinstance(layer, Masked) else ():
         layer._untrack_variable(one.mask)  # type: ignore[union-attr]
         super(layers.Layer, layer).__delattr__(mask_name(one.name))  # Keras' own collects garbage for each layer
     vars(layer).pop("_masked_weights")
-    become(layer, plain_kind(layer))
+    become(layer, plain)
 
 
 def _inner(layer: layers.Layer) -> list[layers.Layer]:
