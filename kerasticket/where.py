@@ -120,7 +120,8 @@ def _named(model: keras.Model, candidates: list[_Candidate], pattern: str, optio
         raise ValueError(
             f"Expected {option} to say which layers it means. Received: {option}={pattern!r}, the name of "
             f"{_layers_of(shown)} and the path of {_layers_of(found)}: names that Keras may have chosen are numbered "
-            f"by their position. '{shown[0].layer.name}' has the path '{shown[0].written_path}'. Pass a function, e.g. lambda layer: layer.name == {pattern!r}, or "
+            f"by position. '{shown[0].written.name}' has the path '{shown[0].written_path}'. "
+            f"Pass a function, e.g. lambda layer: layer.name == {pattern!r}, or "
             "give the layers names of their own."
         )
     return found or shown

@@ -89,7 +89,9 @@ def _acts(value: Any) -> bool:
 
 
 def _subclasses(*kinds: type) -> list[Any]:
-    below = [each for kind in kinds for each in kind.__subclasses__()]
+    below: list[Any] = []
+    for kind in kinds:
+        below += kind.__subclasses__()
     return below + _subclasses(*below) if below else []
 
 
