@@ -188,7 +188,8 @@ def require_masked(model: keras.Model) -> dict[str, MaskedWeight]:
     if not held:
         raise ValueError(
             f"Expected a model with masked layers. Received: {type(model).__name__} '{model.name}', which has none. "
-            "Pass it through kerasticket.masked(model), or build it from kerasticket.layers."
+            "Take model = kerasticket.masked(model), which is a copy, and compile that; or build it from "
+            "kerasticket.layers."
         )
     return held
 

@@ -10,7 +10,7 @@ from keras import layers
 
 from kerasticket.layers.become import become
 from kerasticket.layers.convolution import TrainingConv2D
-from kerasticket.layers.masked import MASKED, Masked, chosen_weights, mask_name, refuse_other_weights
+from kerasticket.layers.masked import MASKED, NEEDS, Masked, chosen_weights, mask_name, refuse_other_weights
 
 
 class MaskedInside:
@@ -49,6 +49,10 @@ class MaskedInside:
         chosen = (None if held == all_of else held) if self.built else vars(self)["_masked_weights"]
         option = {} if chosen is None else {"masked_weights": list(chosen)}
         return super().get_config() | option  # type: ignore[misc]
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        config = super().get_build_config()  # type: ignore[misc]
+        return config and config | NEEDS
 
 
 def masked_kind(layer: layers.Layer) -> type[Masked] | None:
