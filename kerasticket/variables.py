@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasticket.layers.inside import kinds_of, masked_kind
+from kerasticket.layers.inside import is_class_name, masked_kind
 from kerasticket.layers.masked import Masked, MaskedWeight, variable_of
 from kerasticket.params import Params
 
@@ -181,8 +181,7 @@ def _stem(layer: keras.Layer, holder: keras.Layer) -> str | None:
     way = layer.name.partition("_")[0] + "_" if isinstance(holder, keras.layers.Bidirectional) else ""  # "forward_"
     kind = re.sub(r"_\d+$", "", layer.name.removeprefix(way))
     # Keras writes the class's name in snake case: Conv2D -> "conv2d", "conv2d_1", ...
-    automatic = kind.replace("_", "") in {each.__name__.lower() for each in kinds_of(layer)}
-    return way + kind if automatic else None
+    return way + kind if is_class_name(kind.replace("_", ""), layer) else None
 
 
 def _variable_names(variables: list[keras.Variable]) -> list[str]:

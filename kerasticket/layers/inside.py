@@ -3,7 +3,7 @@
 A Keras layer becomes its masked kind by another class and a new weight.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from keras import layers
@@ -69,19 +69,21 @@ def plain_kind(layer: layers.Layer) -> type[layers.Layer]:
     return _plain(type(layer)) or type(layer)
 
 
-def kinds_of(layer: layers.Layer) -> Iterator[type[layers.Layer]]:
-    """The layer's class, and those that it had or will have with masks and without."""
+def is_class_name(name: str, layer: layers.Layer) -> bool:
+    """True for the name, in lower case, of the layer's class or of that which it had or will have by its masks."""
     plain = plain_kind(layer)
-    yield type(layer)
-    yield plain
-    yield from (kind for kind in _subclasses(Masked, MaskedInside) if _plain(kind) is plain)
+    if name in (type(layer).__name__.lower(), plain.__name__.lower()):
+        return True
+    return any(kind.__name__.lower() == name and _plain(kind) is plain for kind in _subclasses(Masked, MaskedInside))
 
 
 def _plain(kind: type[layers.Layer]) -> type[layers.Layer] | None:
     """The class without masks; None if a masked class of one's own has methods that would be lost with them."""
-    known = {TrainingConv2D: layers.Conv2D} | {masked: plain for plain, masked in MASKED.items()}
-    if kind in known or not issubclass(kind, (Masked, MaskedInside)):
-        return known.get(kind, kind)
+    if kind is TrainingConv2D:
+        return layers.Conv2D
+    known = next((plain for plain, masked in MASKED.items() if masked is kind), None)
+    if known or not issubclass(kind, (Masked, MaskedInside)):
+        return known or kind
     kept = ("__init__", "get_config", "from_config", *getattr(kind, "maskable", ()))
     lost = [name for name, value in vars(kind).items() if name not in kept and _acts(value)]
     bases = [base for base in kind.__bases__ if base not in (Masked, MaskedInside)]
