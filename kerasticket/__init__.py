@@ -59,5 +59,10 @@ def __dir__() -> list[str]:
 
 @wrapt.when_imported("keras")
 def _register_with_keras(keras) -> None:
-    for module in ("kerasticket.layers", "kerasticket.models", "kerasticket.optimizers"):
+    for module in (
+        "kerasticket.layers",
+        "kerasticket.layers.weight_files",
+        "kerasticket.models",
+        "kerasticket.optimizers",
+    ):
         importlib.import_module(module)

@@ -106,6 +106,7 @@ def hold_all(model: keras.Model, paths: Iterable[str]) -> None:
         hold(layers[number], weights)
     for layer in model._flatten_layers():
         hold_inside(layer)
+    _list_again(model)
     _guard(model)
 
 
@@ -116,6 +117,15 @@ def release_all(model: keras.Model) -> None:
         release(layer)
         if type(layer) is BatchNormalization:  # ours differs in speed alone
             object.__setattr__(layer, "__class__", keras.layers.BatchNormalization)
+    _list_again(model)
+
+
+def _list_again(model: keras.Model) -> None:
+    # On torch, Keras lists the variables of each model and layer once, for `state_dict`, `parameters` and `to`.
+    for layer in model._flatten_layers():
+        for holder in (layer, getattr(layer, "_functional", None)):
+            if holder is not None and hasattr(holder, "_torch_params"):
+                holder._track_variables()
 
 
 def _guard(model: keras.Model) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from kerasticket import exchange, masks, optimizer_state
-from kerasticket.layers.inside import plain_kind
+from kerasticket.layers.inside import masked_kind, plain_kind
 from kerasticket.layers.masked import MASKED, MaskedWeight
 from kerasticket.masks import Mask
 from kerasticket.params import Params, mismatch
@@ -17,7 +17,7 @@ from kerasticket.variables import (
     named_variables,
     owners,
     raw_params,
-    require_names,
+    renamed,
     rewritten,
 )
 from kerasticket.where import Where, maskable_kinds, select
@@ -37,8 +37,8 @@ def masked(model: keras.Model, *, where: Where | None = None, keep_dense: Where 
     write tickets or weights instead.
 
     Args:
-        model: a built model. Layers of functional and Sequential models must be named; layers inside other layers
-            and models that make them themselves are numbered within those where they have no names.
+        model: a built model. Layers whose names Keras chose, or may have chosen, are numbered by class and position
+            in the paths of masks and tickets: "dense", "dense_1" in the order of the model.
         where: what is masked: a layer type, a name pattern (`fnmatch`, on the path of a weight, of its layer or of
             one around it), a function of a layer to bool (asked of the LSTM, not its cell), or a sequence of these;
             a weight is masked if any of them says so. A pattern that matches a depthwise kernel or embeddings by
@@ -47,9 +47,9 @@ def masked(model: keras.Model, *, where: Where | None = None, keep_dense: Where 
             last of the selected layers, in the order of the model's layers.
 
     Raises:
-        ValueError: the model is not built, has no layer that can be masked, or layers without a name of their own
-            (a ticket is keyed by names); something in `where` or `keep_dense` matches nothing, or only what cannot
-            be masked; a layer has LoRA or is quantised.
+        ValueError: the model is not built or has no layer that can be masked; something in `where` or `keep_dense`
+            matches nothing, only what cannot be masked, or one layer by its path and another by its name; a layer
+            has LoRA or is quantised.
 
     Warns:
         UserWarning: kernels that cannot be masked, of layers of your own, are named.
@@ -161,6 +161,7 @@ def set_mask(model: keras.Model, mask: Mask) -> None:
     """
     masks.check_is_mask(mask)
     held = require_masked(model)
+    mask = mask if held.keys() >= mask.keys() else renamed(model, mask)
     unknown = [path for path in mask if path not in held]
     if unknown:
         raise ValueError(f"The mask has paths that are not masked in the model: {unknown}. It has: {list(held)}.")
@@ -188,7 +189,8 @@ def require_masked(model: keras.Model) -> dict[str, MaskedWeight]:
     if not held:
         raise ValueError(
             f"Expected a model with masked layers. Received: {type(model).__name__} '{model.name}', which has none. "
-            "Pass it through kerasticket.masked(model), or build it from kerasticket.layers."
+            "Take model = kerasticket.masked(model), which is a copy, and compile that; or build it from "
+            "kerasticket.layers."
         )
     return held
 
@@ -212,7 +214,6 @@ def check_built(model) -> None:
 def _check_maskable(model) -> None:
     check_built(model)
     named_variables(model)  # raises if two paths are the same
-    require_names(model)
     unbuilt = [layer.name for layer in model._flatten_layers() if not layer.built]
     if not maskable_weights(model) and unbuilt:
         raise ValueError(
@@ -228,7 +229,8 @@ def _check_maskable(model) -> None:
 
 def _name_what_stays_dense(model: keras.Model) -> None:
     wrapped = rewritten(model)
-    known = {p for p, layer in owners(model).items() if plain_kind(layer) in MASKED and id(layer) not in wrapped}
+    known = {p for p, layer in owners(model).items() if masked_kind(layer) or plain_kind(layer) in MASKED}
+    known -= {p for p, layer in owners(model).items() if id(layer) in wrapped}
     left = [
         path for path, v in named_variables(model).items() if v.trainable and len(v.shape) > 1 and path not in known
     ]

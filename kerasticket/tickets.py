@@ -19,7 +19,7 @@ from kerasticket.exchange import MasksWouldBeLost
 from kerasticket.masks import Mask
 from kerasticket.params import Params, differing, mismatch
 from kerasticket.runs import atomic, environment
-from kerasticket.variables import SEED_STATE, masked_weights, named_variables, raw_params, require_names
+from kerasticket.variables import SEED_STATE, masked_weights, named_variables, raw_params, renamed
 
 FORMAT = 1
 
@@ -55,10 +55,9 @@ class Ticket:
             rewind_epoch, optimizer: epochs behind its weights and `optimizer_state.get_state`; default: none, fresh.
 
         Raises:
-            ValueError: no layer is masked, or layers have no name of their own.
+            ValueError: no layer is masked.
         """
         masking.require_masked(model)
-        require_names(model)
         mask = masking.get_mask(model)
         removed = {path: np.zeros(array.shape, np.uint16) for path, array in mask.items()}
         params = masking.get_params(model)
@@ -264,13 +263,16 @@ class Ticket:
         else:
             params, mask = masking.get_params(model), masking.get_mask(model)
         seeds, removed = _with_prefix(arrays, "seed|"), _with_prefix(arrays, "removed_in|")
+        slots = _with_prefix(arrays, "optimizer|")
+        if model is not None and removed.keys() != mask.keys():
+            seeds, removed, slots = renamed(model, seeds), renamed(model, removed), _renamed_slots(model, slots)
         wrong = mismatch(seeds, {path: array for path, array in params.items() if path.endswith(SEED_STATE)}, "it")
         wrong = wrong or mismatch(removed, mask, "its record of removals")
         if wrong:
             raise ValueError(wrong)
-        slots, rewind_epoch = _with_prefix(arrays, "optimizer|"), int(header["rewind_epoch"])
         architecture = None if model is None else _architecture(model)
-        return cls(params | seeds, mask, removed, architecture, slots, rewind_epoch, tuple(header["stages"]))
+        stages = tuple(header["stages"])
+        return cls(params | seeds, mask, removed, architecture, slots, int(header["rewind_epoch"]), stages)
 
     def _optimizer_state(self, model: keras.Model) -> Params:
         """What the optimizers of the model must hold; empty if it has none, or fresh ones that are not built."""
@@ -312,6 +314,14 @@ def _architecture(model: keras.Model) -> str | None:
         return json.dumps(config)
     except (NotImplementedError, TypeError, MasksWouldBeLost):
         return None  # a subclassed model without a config of its own
+
+
+def _renamed_slots(model: keras.Model, slots: Params) -> Params:
+    """`renamed` for the keys of an optimizer's state, "<path>:<slot>" and some without a path."""
+    path_of = {key: key.rpartition(":")[0] for key in slots}
+    paths = renamed(model, {path: path for path in path_of.values() if path})
+    now = {given: path for path, given in paths.items()}
+    return {now[path] + key[len(path) :] if path else key: slots[key] for key, path in path_of.items()}
 
 
 def _not_boolean(mask: Mask) -> str | None:

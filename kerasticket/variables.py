@@ -1,24 +1,28 @@
 """Canonical paths: the one name that each variable of a model has on every build, clone and backend.
 
 A path is the names of the layers from the model down, then the variable's own name: "conv_1/kernel",
-"encoder/conv_1/kernel". On flat models it equals `variable.path`. Keras' own path is no key: seed generators
-carry a process-wide counter in theirs, a clone can lose a prefix, an unnamed layer is numbered anew. Inside
-a layer, a subclassed model or one that `makes_its_layers`, layers without a name= are numbered within what holds them.
+"encoder/conv_1/kernel". Keras' own path is no key: seed generators carry a process-wide counter in theirs, a clone can
+lose a prefix, an unnamed layer is numbered anew. A name that is the layer's class in Keras' spelling, with or without a
+number ("dense_17"), counts as one that Keras chose, whoever gave it, and is numbered by position within what holds the
+layer: "dense", "dense_1", the same on every build; all other names stay.
 """
 
 import inspect
 import itertools
 import re
+from collections.abc import Mapping
+from typing import TypeVar
 
 import keras
 import numpy as np
 from keras import ops
 
-from kerasticket.layers.inside import masked_kind, plain_kind
+from kerasticket.layers.inside import is_class_name, masked_kind
 from kerasticket.layers.masked import Masked, MaskedWeight, variable_of
 from kerasticket.params import Params
 
 SEED_STATE = "seed_generator_state"
+Value = TypeVar("Value")
 
 
 def named_variables(model: keras.Layer) -> dict[str, keras.Variable]:
@@ -106,51 +110,43 @@ def makes_its_layers(model: keras.Layer) -> bool:
     return takes.args[1:3] != ["inputs", "outputs"] and not (takes.varargs and takes.varkw and not takes.args[1:])
 
 
-def names_its_layers(model: keras.Layer) -> bool:
-    """True for functional models whose layers the user has made, and so can name."""
-    return is_functional(model) and not makes_its_layers(model)
-
-
-def require_names(model: keras.Layer) -> None:
-    """Raises ValueError if a layer with variables has, as it seems, a name that Keras chose.
-
-    Asked only where the user can name them: others are numbered within the layer or model that made them.
-    """
-    unnamed = [layer.name for layer in _members(model) if layer.variables and _is_automatic(layer)]
-    if unnamed:
-        raise ValueError(
-            f"Expected every layer to have a name of its own. Received automatic names, or such as look like them: "
-            f"{unnamed}. Keras numbers them anew on every build, so a mask or ticket would not fit the next one. "
-            "Pass name=... to each layer, e.g. 'hidden_1'."
-        )
-
-
-def _members(model: keras.Layer) -> list[keras.Layer]:
-    """The layers of a functional model and of those in it; none of one that makes its layers itself."""
-    own = _sublayers(model) if names_its_layers(model) else []
-    return [*own, *itertools.chain.from_iterable(_members(layer) for layer in own)]
-
-
-def _is_automatic(layer: keras.Layer) -> bool:
-    # Keras numbers the class's name in snake case: Conv2D -> "conv2d", "conv2d_1", ...
-    name = re.sub(r"_\d+$", "", layer.name).replace("_", "")
-    return name in (type(layer).__name__.lower(), plain_kind(layer).__name__.lower())
-
-
 def layer_paths(model: keras.Layer) -> dict[str, keras.Layer]:
     """Every layer inside the model, keyed by canonical path, a shared one by the first."""
-    found: dict[str, keras.Layer] = {}
+    return {path: layer for path, _, layer in _layers_of(model)}
+
+
+def given_paths(model: keras.Layer) -> dict[str, str]:
+    """The path that the layers' names make as they are, keyed by the canonical path of each layer and variable."""
+    layers = {id(layer): given for _, given, layer in _layers_of(model)}
+    found = {path: given for path, given, _ in _layers_of(model)}
+    for path, (layer, _) in _walk(model).items():
+        name = path.rpartition("/")[2]
+        found[path] = f"{layers[id(layer)]}/{name}" if id(layer) in layers else name
+    return found
+
+
+def renamed(model: keras.Layer, arrays: Mapping[str, Value]) -> dict[str, Value]:
+    """The values under canonical paths, if all keys are paths of the layers' names as they are; else as they were.
+
+    Files written before automatic names were numbered have such keys.
+    """
+    canonical = {given: path for path, given in given_paths(model).items()}
+    return {canonical[key]: value for key, value in arrays.items()} if canonical.keys() >= arrays.keys() else {**arrays}
+
+
+def _layers_of(model: keras.Layer) -> list[tuple[str, str, keras.Layer]]:
+    """Canonical path, path of the names as they are, and layer; a shared one once."""
+    found: list[tuple[str, str, keras.Layer]] = []
     seen: set[int] = set()
 
-    def visit(layer, prefix: str, named: bool) -> None:
-        sublayers, named = _sublayers(layer), named and names_its_layers(layer)
-        for name, sublayer in zip(_names(sublayers, named), sublayers, strict=True):
+    def visit(layer, prefix: str, given: str) -> None:
+        for name, sublayer in _named_sublayers(layer):
             if id(sublayer) not in seen:
                 seen.add(id(sublayer))
-                found[prefix + name] = sublayer
-                visit(sublayer, f"{prefix}{name}/", named)
+                found.append((prefix + name, given + sublayer.name, sublayer))
+                visit(sublayer, f"{prefix}{name}/", f"{given}{sublayer.name}/")
 
-    visit(model, "", True)
+    visit(model, "", "")
     return found
 
 
@@ -158,30 +154,43 @@ def _walk(model: keras.Layer) -> dict[str, tuple[keras.Layer, keras.Variable]]:
     found: dict[str, tuple[keras.Layer, keras.Variable]] = {}
     seen: set[int] = set()
 
-    def visit(layer, prefix: str, named: bool) -> None:
-        sublayers, named = _sublayers(layer), named and names_its_layers(layer)
-        below = {id(variable) for sublayer in sublayers for variable in sublayer.variables}
+    def visit(layer, prefix: str) -> None:
+        sublayers = _named_sublayers(layer)
+        below = {id(variable) for _, sublayer in sublayers for variable in sublayer.variables}
         own = [variable for variable in _own_variables(layer) if id(variable) not in below | seen]
         for name, variable in zip(_variable_names(own), own, strict=True):
             _add(found, prefix + name, layer, variable)
             seen.add(id(variable))
-        for name, sublayer in zip(_names(sublayers, named), sublayers, strict=True):
-            visit(sublayer, f"{prefix}{name}/", named)
+        for name, sublayer in sublayers:
+            visit(sublayer, f"{prefix}{name}/")
 
-    visit(model, "", True)
+    visit(model, "")
     return found
 
 
-def _names(layers: list[keras.Layer], named: bool) -> list[str]:
-    """The layers' names; unless the user named them all, those that Keras has numbered are numbered anew from 0."""
-    if named:
-        return [layer.name for layer in layers]
+def _named_sublayers(holder: keras.Layer) -> list[tuple[str, keras.Layer]]:
+    """The holder numbers the layers that Keras has named, by kind and from 0, leaving out names that are taken."""
+    layers = _sublayers(holder)
+    stems = [_stem(layer, holder) for layer in layers]
+    given = {layer.name for layer, stem in zip(layers, stems, strict=True) if stem is None}
     names: list[str] = []
-    for layer in layers:
-        name = re.sub(r"_\d+$", "", layer.name) if _is_automatic(layer) else layer.name
-        taken = sum(other == name or re.fullmatch(rf"{re.escape(name)}_\d+", other) is not None for other in names)
-        names.append(f"{name}_{taken}" if taken and _is_automatic(layer) else name)
-    return names
+    for layer, stem in zip(layers, stems, strict=True):
+        names.append(layer.name if stem is None else _next(stem, names, given))
+    return list(zip(names, layers, strict=True))
+
+
+def _next(stem: str, names: list[str], given: set[str]) -> str:
+    number = sum(re.fullmatch(rf"{re.escape(stem)}(_\d+)?", other) is not None for other in names)
+    free = (f"{stem}_{n}" if n else stem for n in itertools.count(number))
+    return next(name for name in free if name not in given and name not in names)
+
+
+def _stem(layer: keras.Layer, holder: keras.Layer) -> str | None:
+    """The name of an automatically named layer without its number; None for a name of its own."""
+    way = layer.name.partition("_")[0] + "_" if isinstance(holder, keras.layers.Bidirectional) else ""  # "forward_"
+    kind = re.sub(r"_\d+$", "", layer.name.removeprefix(way))
+    # Keras writes the class's name in snake case: Conv2D -> "conv2d", "conv2d_1", ...
+    return way + kind if is_class_name(kind.replace("_", ""), layer) else None
 
 
 def _variable_names(variables: list[keras.Variable]) -> list[str]:

@@ -9,7 +9,7 @@ import keras
 from kerasticket.layers.inside import MaskedInside, masked_kind, plain_kind
 from kerasticket.layers.masked import MASKED, Masked
 from kerasticket.names import suggestion
-from kerasticket.variables import layer_paths, maskable_weights
+from kerasticket.variables import given_paths, layer_paths, maskable_weights
 
 One = str | type[keras.Layer] | Callable[[keras.Layer], bool]
 Where = One | Sequence[One]
@@ -92,7 +92,7 @@ def _dense(model: keras.Model, chosen: list[_Candidate], candidates: list[_Candi
 def _matched(model: keras.Model, candidates: list[_Candidate], one: One, option: str) -> Iterable[str]:
     """Paths that one type, pattern or function asks for; raises ValueError if there are none."""
     if isinstance(one, str):
-        found, kind = [each for each in candidates if _by_name(each, one)], "pattern"
+        found, kind = _named(model, candidates, one, option), "pattern"
     elif isinstance(one, type) and issubclass(one, keras.Layer):
         found, kind = [each for each in candidates if _by_type(each, one)], "layer type"
     elif callable(one) and not isinstance(one, type):
@@ -105,6 +105,26 @@ def _matched(model: keras.Model, candidates: list[_Candidate], one: One, option:
     if not found:
         raise ValueError(f"Expected a {kind} that matches a layer of '{model.name}'. {_what(model, one, option)}")
     return [each.path for each in found]
+
+
+def _named(model: keras.Model, candidates: list[_Candidate], pattern: str, option: str) -> list[_Candidate]:
+    """By canonical path, or by the names as `model.summary()` shows them, which Keras may have chosen."""
+    given = given_paths(model)
+    as_shown = {
+        one.path: one._replace(path=given[one.path], written_path=given.get(one.written_path, one.written_path))
+        for one in candidates
+    }
+    found = [each for each in candidates if _by_name(each, pattern)]
+    shown = [each for each in candidates if _by_name(as_shown[each.path], pattern)]
+    if found and shown and found != shown:
+        raise ValueError(
+            f"Expected {option} to say which layers it means. Received: {option}={pattern!r}, the name of "
+            f"{_layers_of(shown)} and the path of {_layers_of(found)}: names that Keras may have chosen are numbered "
+            f"by position. '{shown[0].written.name}' has the path '{shown[0].written_path}'. "
+            f"Pass a function, e.g. lambda layer: layer.name == {pattern!r}, or "
+            "give the layers names of their own."
+        )
+    return found or shown
 
 
 def _by_name(each: _Candidate, pattern: str) -> bool:

@@ -224,3 +224,74 @@ def test_a_layer_refuses_a_mask_of_another_shape_or_kind():
         layer.set_mask(np.ones((2, 3)))
     with pytest.raises(ValueError, match=r"masked weight of 'layer': \['kernel'\]. Received: weight='bias'"):
         layer.set_mask(np.ones(3, bool), "bias")
+
+
+class Scaled(keras.layers.Dense):
+    """A layer of somebody's own."""
+
+    def call(self, inputs):
+        return 2 * super().call(inputs)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class MaskedScaled(kt.layers.Masked, Scaled):
+    """And its masked kind."""
+
+
+class Loud(kt.layers.MaskedDense):
+    def call(self, inputs):
+        return 3 * super().call(inputs)
+
+
+def test_layers_of_ones_own_strip_to_the_class_that_they_mask(recwarn):
+    model = kt.masked(keras.Sequential([keras.Input((6,)), MaskedScaled(4), keras.layers.Dense(2, name="out")]))
+    kt.set_mask(model, nets.half_mask(model))
+    plain = kt.strip(model)
+    assert not [str(w.message) for w in recwarn if "stay dense" in str(w.message)]
+    assert [type(layer) for layer in plain.layers] == [Scaled, keras.layers.Dense]
+    assert list(kt.get_params(plain)) == list(kt.get_params(model))
+    x = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
+    np.testing.assert_array_equal(nets.outputs(plain, x), nets.outputs(model, x))
+    loud = keras.Sequential([keras.Input((6,)), Loud(4, name="loud")])
+    with pytest.raises(ValueError, match=r"'loud' of type Loud, whose methods .* lack: move them"):
+        kt.strip(loud)
+
+
+def test_a_file_tells_what_it_needs_where_its_classes_are_unknown(tmp_path):
+    model = kt.masked(nets.mlp())
+    config = model.get_layer("hidden").get_build_config()
+    assert "import kerasticket before" in config["needs"]
+    unknown = keras.saving.serialize_keras_object(model.get_layer("hidden")) | {"registered_name": "unknown>Kind"}
+    with pytest.raises(TypeError, match="import kerasticket before the model is loaded"):
+        keras.saving.deserialize_keras_object(unknown)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="state dicts are torch's")
+@pytest.mark.parametrize("make", [nets.mlp, nets.nested, nets.subclassed, lambda: nets.one_layer("SeparableConv2D")])
+def test_state_dicts_have_the_masks_that_were_set_in_place(make):
+    import io
+
+    import torch
+
+    model, again, dense = kt.masked(make()), kt.masked(make()), make()
+    kt.set_mask(model, nets.half_mask(model))
+    buffer = io.BytesIO()
+    torch.save(model.state_dict(), buffer)
+    buffer.seek(0)
+    state = torch.load(buffer, weights_only=True)
+    listed = {key.rpartition("_torch_params.")[2] for key in state}
+    assert {variable.path for variable in model.weights} == listed
+    assert len(list(model.parameters())) == len(model.weights)
+    again.load_state_dict(state)
+    assert not differing(kt.get_mask(again), kt.get_mask(model))
+    assert not differing(weights(again), weights(model))
+    assert set(kt.strip(model).state_dict()) == set(dense.state_dict())
+
+
+def test_masks_set_in_place_are_listed_as_those_of_a_file(tmp_path):
+    model = kt.masked(nets.small_convnet())
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    for names in ("weights", "non_trainable_variables", "trainable_variables"):
+        ours, theirs = ([v.path for v in getattr(each, names) if "seed" not in v.path] for each in (model, loaded))
+        assert ours == theirs

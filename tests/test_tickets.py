@@ -273,9 +273,3 @@ def test_incomplete_files_are_refused(lost, tmp_path):
             new.writestr(name, content)
     with pytest.raises(ValueError, match="Expected a ticket that Ticket.save wrote"):
         kt.Ticket.load(tmp_path / "bad.keras")
-
-
-def test_unnamed_layers_are_refused():
-    model = keras.Sequential([keras.Input((6,)), kt.layers.MaskedDense(5)])
-    with pytest.raises(ValueError, match="automatic names"):
-        kt.Ticket.dense(model)

@@ -10,7 +10,8 @@ from keras import layers
 
 from kerasticket.layers import steps
 from kerasticket.layers.become import become
-from kerasticket.layers.masked import MASKED, Masked, chosen_weights, mask_name, refuse_other_weights
+from kerasticket.layers.convolution import TrainingConv2D
+from kerasticket.layers.masked import MASKED, NEEDS, Masked, chosen_weights, mask_name, refuse_other_weights
 
 
 class MaskedInside:
@@ -50,6 +51,10 @@ class MaskedInside:
         option = {} if chosen is None else {"masked_weights": list(chosen)}
         return super().get_config() | option  # type: ignore[misc]
 
+    def get_build_config(self) -> dict[str, Any] | None:
+        config = super().get_build_config()  # type: ignore[misc]
+        return config and config | NEEDS
+
 
 def masked_kind(layer: layers.Layer) -> type[Masked] | None:
     """The class that holds weights of this layer, or would; None for layers without such, and those of MaskedInside.
@@ -61,8 +66,40 @@ def masked_kind(layer: layers.Layer) -> type[Masked] | None:
 
 
 def plain_kind(layer: layers.Layer) -> type[layers.Layer]:
-    """The Keras class of a masked layer; the class itself of any other."""
-    return next((plain for plain, masked in MASKED.items() if masked is type(layer)), type(layer))
+    """The class of a masked layer without its masks; the class itself of any other."""
+    return _plain(type(layer)) or type(layer)
+
+
+def is_class_name(name: str, layer: layers.Layer) -> bool:
+    """True for the name, in lower case, of the layer's class or of that which it had or will have by its masks."""
+    plain = plain_kind(layer)
+    if name in (type(layer).__name__.lower(), plain.__name__.lower()):
+        return True
+    return any(kind.__name__.lower() == name and _plain(kind) is plain for kind in _subclasses(Masked, MaskedInside))
+
+
+def _plain(kind: type[layers.Layer]) -> type[layers.Layer] | None:
+    """The class without masks; None if a masked class of one's own has methods that would be lost with them."""
+    if kind is TrainingConv2D:
+        return layers.Conv2D
+    known = next((plain for plain, masked in MASKED.items() if masked is kind), None)
+    if known or not issubclass(kind, (Masked, MaskedInside)):
+        return known or kind
+    kept = ("__init__", "get_config", "from_config", *getattr(kind, "maskable", ()))
+    lost = [name for name, value in vars(kind).items() if name not in kept and _acts(value)]
+    bases = [base for base in kind.__bases__ if base not in (Masked, MaskedInside)]
+    return None if lost or len(bases) != 1 else _plain(bases[0])
+
+
+def _acts(value: Any) -> bool:
+    return callable(value) or isinstance(value, (property, classmethod, staticmethod))
+
+
+def _subclasses(*kinds: type) -> list[Any]:
+    below: list[Any] = []
+    for kind in kinds:
+        below += kind.__subclasses__()
+    return below + _subclasses(*below) if below else []
 
 
 def hold(layer: layers.Layer, weights: Iterable[str]) -> None:
@@ -93,21 +130,24 @@ def release(layer: Any) -> None:
     """Takes the masks of a layer away again, in place; pruned weights stay at exactly zero.
 
     Raises:
-        ValueError: a subclass of a masked layer, of which there is no plain kind.
+        ValueError: a masked class of one's own that has methods, which the plain layer would lack.
     """
     if not isinstance(layer, (Masked, MaskedInside)):
         return
-    if plain_kind(layer) is type(layer):
+    plain = plain_kind(layer)
+    if plain is type(layer):
         raise ValueError(
-            f"Expected masked layers of {sorted(kind.__name__ for kind in MASKED.values())}. "
-            f"Received: '{layer.name}' of type {type(layer).__name__}, of which no plain layer is known."
+            f"Expected masked layers of {sorted(kind.__name__ for kind in MASKED.values())}, or of a class of your own "
+            f"that adds masks alone, such as `class MaskedMine(kerasticket.layers.Masked, Mine)`. Received: "
+            f"'{layer.name}' of type {type(layer).__name__}, whose methods a layer without masks would lack: move them "
+            "to the class that it masks."
         )
     for one in layer.held if isinstance(layer, Masked) else ():
         steps.let_go(one.variable)
         layer._untrack_variable(one.mask)  # type: ignore[union-attr]
         super(layers.Layer, layer).__delattr__(mask_name(one.name))  # Keras' own collects garbage for each layer
     vars(layer).pop("_masked_weights")
-    become(layer, plain_kind(layer))
+    become(layer, plain)
 
 
 def _inner(layer: layers.Layer) -> list[layers.Layer]:

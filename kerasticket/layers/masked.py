@@ -18,6 +18,10 @@ from kerasticket.layers import steps
 MASKED: dict[type[layers.Layer], type[layers.Layer]] = {}  # filled by the classes of `kinds.py`
 
 
+# Keras cannot import the package of a class by itself, but shows a layer's config where it does not know the class.
+NEEDS = {"needs": "pip install kerasticket, and import kerasticket before the model is loaded"}
+
+
 def mask_name(weight: str) -> str:
     """The name of a weight's mask: "mask" for the kernel, else "recurrent_kernel_mask" and the like."""
     return "mask" if weight == "kernel" else f"{weight}_mask"
@@ -182,6 +186,10 @@ class Masked:
         chosen = vars(self)["_masked_weights"]
         option = {} if chosen == self.default_weights else {"masked_weights": list(chosen)}
         return super().get_config() | option  # type: ignore[misc]
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        config = super().get_build_config()  # type: ignore[misc]
+        return config and config | NEEDS
 
     def enable_lora(self, *args: Any, **kwargs: Any) -> None:
         raise ValueError(f"Expected a layer without LoRA, which adds to pruned weights. Received: '{self.name}'.")
