@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from kerasticket.layers.beside import FLAGS
+from kerasticket.layers import beside
 from kerasticket.layers.inside import MaskedInside, hold, hold_inside, release
 from kerasticket.layers.masked import Masked, refuse_other_weights
 from kerasticket.layers.normalization import BatchNormalization
@@ -76,10 +76,11 @@ def take_over(layer: keras.Layer, twins: dict[int, keras.Layer]) -> None:
     Args:
         twins: of all layers of the model, by the id of the layer.
     """
-    twin = vars(twins[id(layer)])
-    for name, value in vars(layer).items():
-        if name in FLAGS or name not in twin:
-            twin[name] = twins.get(id(value), value)
+    twin = twins[id(layer)]
+    known = beside.attributes(twin)
+    for name, value in beside.attributes(layer).items():
+        if name in beside.FLAGS or name not in known:
+            beside.give(twin, name, twins.get(id(value), value))
 
 
 def _check_clone(after: dict[str, Any], before: dict[str, Any], model: keras.Model) -> None:

@@ -352,8 +352,8 @@ def _architecture(model: keras.Model) -> str | None:
 
 def _first(error: Exception, most: int = 300) -> str:
     """The kind and the first words of what an error came from, on one line."""
-    while error.__cause__ is not None:
-        error = error.__cause__  # type: ignore[assignment]
+    while (origin := error.__cause__ or error.__context__) is not None:
+        error = origin  # type: ignore[assignment]
     words = " ".join(str(error).split())
     return f"{type(error).__name__}: {words if len(words) <= most else words[:most] + ' ...'}"
 

@@ -509,7 +509,7 @@ def attention_and_dropout():
 def recurrent():
     inputs = keras.Input((3, 6))
     x = layers.Bidirectional(layers.GRU(2, name="gru", return_sequences=True), name="both")(inputs)
-    return keras.Model(inputs, head(layers.RNN([layers.LSTMCell(3, name="cell")], name="stack")(x)))
+    return keras.Model(inputs, head(layers.RNN(layers.LSTMCell(3, name="cell"), name="stack")(x)))
 
 
 @odd(X)

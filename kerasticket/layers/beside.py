@@ -44,9 +44,23 @@ def put(model: keras.Model, recorded: dict[str, Any]) -> None:
     members, variables = _members(model), named_variables(model)
     for path, attributes in recorded.get("attributes", {}).items():
         for name, data in attributes.items():
-            vars(members[path])[name] = _value(data, members)
+            give(members[path], name, _value(data, members))
     for path, trainable in recorded.get("trainable", {}).items():
         variables[path].trainable = trainable
+
+
+def attributes(layer: keras.Layer) -> dict[str, Any]:
+    """Those of the object itself; PyTorch keeps layers among them apart."""
+    modules = vars(layer).get("_modules", {})
+    return vars(layer) | {name: one for name, one in modules.items() if isinstance(one, keras.Layer)}
+
+
+def give(layer: keras.Layer, name: str, value: Any) -> None:
+    """Sets an attribute; only layers by Keras' way, which makes tracked copies of lists and dicts."""
+    if isinstance(value, keras.Layer):
+        setattr(layer, name, value)
+    else:
+        vars(layer)[name] = value
 
 
 def _members(model: keras.Model) -> dict[str, keras.Layer]:
@@ -55,22 +69,22 @@ def _members(model: keras.Model) -> dict[str, keras.Layer]:
 
 def _differing(layer: keras.Layer, twin: keras.Layer, places: dict[int, str]) -> Iterator[tuple[str, Any]]:
     """Names and data of the attributes that the twin lacks, or has of another value."""
-    ours = _is_keras(type(layer))
-    for name, value in vars(layer).items():
-        own = name not in vars(twin) or not (ours or name in _usual())
+    ours, there = _is_keras(type(layer)), attributes(twin)
+    for name, value in attributes(layer).items():
+        own = name not in there or not (ours or name in _usual())
         if name != _GUARD and (own or name in FLAGS):
             try:
                 data = _data(value, places)
             except TypeError:
-                _check_known(layer, name, vars(twin))
+                _check_known(layer, name, there)
             else:
-                if name not in vars(twin) or data != _data_or_none(vars(twin)[name]):
+                if name not in there or data != _data_or_none(there[name]):
                     yield name, data
 
 
 def _check_known(layer: keras.Layer, name: str, twin: dict[str, Any]) -> None:
     """Raises ValueError if an attribute that is no data will not be there when the file is read."""
-    value = vars(layer)[name]
+    value = attributes(layer)[name]
     of_keras = [kind for kind in type(layer).__mro__ if kind is not keras.layers.Layer and _is_keras(kind)]
     writes = any(m in vars(kind) for kind in type(layer).__mro__ if not _is_keras(kind) for m in _OF_FILES)
     writes = writes or any("save_assets" in vars(kind) for kind in of_keras)

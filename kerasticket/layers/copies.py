@@ -11,7 +11,7 @@ import enum
 import functools
 import types
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from typing import Any, TypeVar
 
 import keras
@@ -25,7 +25,7 @@ _UNCOMPILED: dict[str, Any] = {
     **dict.fromkeys(("train_function", "test_function", "predict_function", "_jit_compile")),
     **{"compiled": False, "_run_eagerly": False, "_jax_state_synced": True, "steps_per_execution": 1},
 }
-_ONLY_COMPILED = ("optimizer", "history", "_compiled_trainable_state", "_jax_state", "_distribute_reduction_method")
+_ONLY_COMPILED = {"optimizer", "history", "_compiled_trainable_state", "_jax_state", "_distribute_reduction_method"}
 _NODES = ("_inbound_nodes", "_outbound_nodes")
 _SHARED = (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType, enum.Enum, np.dtype, np.generic)
 
@@ -142,15 +142,17 @@ class _Copier:
 
     def _object(self, value: Any) -> Any:
         kind = type(value)
-        if isinstance(value, keras.KerasTensor) or _is_of_python(kind):
+        if hasattr(kind, "get_concrete_function"):  # traced by TensorFlow, with the variables that it met
+            return value
+        if isinstance(value, (keras.KerasTensor, keras.Variable)) or _is_of_python(kind):
             twin = object.__new__(kind)
             self.unfilled.append(lambda: self._fill(value, twin))
             if isinstance(value, keras.Function):
                 self.functions.append(value)
             return twin
         try:
-            owns = hasattr(kind, "__del__") and not hasattr(kind, "__deepcopy__")  # something outside Python
-            return value if owns else copy.deepcopy(value)
+            shared = not hasattr(kind, "__deepcopy__") and (hasattr(kind, "__del__") or _is_value(kind))
+            return value if shared else copy.deepcopy(value)
         except Exception:  # whatever it raises: what cannot be copied is shared
             return value
 
@@ -167,6 +169,7 @@ class _Copier:
         if isinstance(value, keras.Model):
             found = {name: x for name, x in found.items() if name not in _ONLY_COMPILED}
             found |= {name: x for name, x in _UNCOMPILED.items() if name in found}
+            found |= _tracked_without(found, _UNCOMPILED.keys() | _ONLY_COMPILED)
         if isinstance(value, keras.Operation):
             # Its calls may be those of other models as well, which would come along: `_connect` puts in ours.
             found |= {name: _emptied(found[name]) for name in _NODES if name in found}
@@ -205,6 +208,15 @@ def _emptied(nodes: list) -> list:
     return empty
 
 
+def _tracked_without(attributes: dict[str, Any], names: Set[str]) -> dict[str, Any]:
+    """TensorFlow's list of what a checkpoint holds, without these attributes."""
+    known, listed = "_self_unconditional_dependency_names", "_self_unconditional_checkpoint_dependencies"
+    if known not in attributes:
+        return {}
+    kept = {name: one for name, one in attributes[known].items() if name not in names}
+    return {known: kept, listed: [one for one in attributes[listed] if one.name not in names]}
+
+
 def _is_full(cell: types.CellType) -> bool:
     try:
         return cell.cell_contents is not None
@@ -213,11 +225,16 @@ def _is_full(cell: types.CellType) -> bool:
 
 
 def _is_of_python(kind: type) -> bool:
-    """True for classes written in Python without own ways of being copied, or anything to close when they go."""
+    """True for classes written in Python, unless they are copied in their own way or have something to close."""
     bases = [one for one in kind.__mro__ if one is not object]
     written = all(one.__flags__ & (1 << 9) for one in bases)  # Py_TPFLAGS_HEAPTYPE
     written = written and not any(isinstance(vars(one).get("__new__"), types.BuiltinFunctionType) for one in bases)
-    return written and not hasattr(kind, "__deepcopy__") and not hasattr(kind, "__del__")
+    return written and not hasattr(kind, "__deepcopy__") and not hasattr(kind, "__del__") and not _is_value(kind)
+
+
+def _is_value(kind: type) -> bool:
+    """True for classes that hash by what they hold, which then does not change, and must be there before they do."""
+    return kind.__hash__ not in (None, object.__hash__)
 
 
 def _slots(kind: type) -> list[str]:
