@@ -10,8 +10,10 @@ from keras import layers
 
 from kerasticket import exchange
 from kerasticket.graph.calls import has_graph
+from kerasticket.graph.channel_rules import RULES
 from kerasticket.graph.costs import uses
 from kerasticket.graph.dead import Dead, dead_channels
+from kerasticket.layers.copies import duplicate
 from kerasticket.masking import check_built, get_params, set_params, strip
 from kerasticket.params import Params
 from kerasticket.tables import short, shortened, table
@@ -155,9 +157,13 @@ class _Resized:
         self.unknown = {id(layer) for layer in dead.unknown}
 
     def __call__(self, layer: keras.Layer) -> keras.Layer:
+        if not isinstance(layer, keras.Layer):
+            return exchange.again(layer)
+        if type(layer) not in RULES or id(layer) in self.unknown:
+            return duplicate(layer)  # all that it reads and makes is there, and a config may not tell all of it
         config, rule = layer.get_config(), SIZES.get(type(layer))
         changes: dict[str, Any] = {key: "zeros" for key, value in config.items() if _is_array(value)}
-        if rule and id(layer) not in self.unknown:
+        if rule:
             changes |= rule(layer, self._kernel_shape(layer), self.dead)
         if f"{self.paths.get(id(layer))}/kernel" in self.dead.shifts and "use_bias" in config:
             changes |= {"use_bias": True}

@@ -5,21 +5,23 @@ The layers in it are exchanged in place, and its `get_config` then raises, so th
 """
 
 import collections
-import contextlib
-import inspect
-import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
 
+from kerasticket.layers import beside
 from kerasticket.layers.inside import MaskedInside, hold, hold_inside, release
-from kerasticket.layers.lent import lent
 from kerasticket.layers.masked import Masked, refuse_other_weights
 from kerasticket.layers.normalization import BatchNormalization
-from kerasticket.variables import has_own_call, is_functional, makes_its_layers, maskable_weights, named_variables
-
-_STEPS = ("train_step", "test_step", "predict_step", "compute_loss")
+from kerasticket.variables import (
+    has_own_call,
+    is_functional,
+    layer_paths,
+    makes_its_layers,
+    maskable_weights,
+    named_variables,
+)
 
 
 class MasksWouldBeLost(ValueError):
@@ -27,61 +29,68 @@ class MasksWouldBeLost(ValueError):
 
 
 def can_be_copied(model: keras.Model) -> bool:
-    """False for subclassed models, and for functional ones of a class whose layers or methods a copy would lack."""
-    members = model._flatten_layers()
-    if not is_functional(model) or any(has_own_call(one) or makes_its_layers(one) for one in members):
-        return False
-    constructor = inspect.getfullargspec(type(model).__init__)
-    keeps_class = constructor.args[1:] == ["inputs", "outputs", "name"] or (constructor.varargs and constructor.varkw)
-    own = [step for step in _STEPS if getattr(type(model), step) is not getattr(keras.Model, step)]
-    return isinstance(model, keras.Sequential) or bool(keeps_class) or not own
+    """False for subclassed models, and for functional ones of a class that makes its layers or has its own `call`."""
+    return is_functional(model) and not any(
+        has_own_call(one) or makes_its_layers(one) for one in model._flatten_layers()
+    )
 
 
-def again(layer: keras.Layer, changes: dict[str, Any] | None = None) -> keras.Layer:
-    """The layer built from its config, with these changes."""
-    config = layer.get_config() | (changes or {})
-    takes = inspect.getfullargspec(type(layer).__init__)
-    if takes.varkw or "name" in takes.args:  # Keras leaves it out of the config of a class without get_config
-        config = {"name": layer.name} | config
-    return type(layer).from_config(config)
+def again(layer: Any, changes: dict[str, Any] | None = None) -> Any:
+    """A Keras layer or operation built from its config, with these changes and with the same functions."""
+    config = layer.get_config()
+    given = {key: vars(layer)[key] for key in config if callable(vars(layer).get(key))}  # functions have no config
+    return type(layer).from_config(config | given | (changes or {}))
 
 
-def clone(model: keras.Model, make: Callable[[keras.Layer], keras.Layer] = again) -> keras.Model:
-    """A copy of a functional or Sequential model with weights drawn anew, not compiled.
+def clone(model: keras.Model, make: Callable[[keras.Layer], keras.Layer]) -> keras.Model:
+    """Another functional or Sequential model along the graph of one, not compiled; the attributes are the model's.
 
     Args:
-        make: gives the layer that stands in the copy for one of the model's.
-
-    Raises:
-        ValueError: it holds a layer or model that cannot be built from its config, or becomes another one by it.
+        model: becomes a plain functional or Sequential one: Keras would call the constructor of its class.
+        make: gives the layer that stands in the clone for one of the model's.
     """
-    with _guards_lifted(model):
-        try:
-            copy = keras.models.clone_model(model, clone_function=make, recursive=True)
-        except NotImplementedError as error:
-            reason = " ".join(str(error).partition("Example:")[0].split())
-            raise ValueError(
-                f"Expected layers that can be built from their config. Received: '{model.name}' with one that cannot: "
-                f"{reason} Or make the outer model a subclass of keras.Model, which is masked in place."
-            ) from error
-    if not copy.built:
-        copy.build(model.input_shape)
-    if make is again:
-        _check_copy(copy, model)
-    uncompile(copy)  # Keras compiles it like the original, whose optimizer another recipe may not want
-    return copy
+    kinds = {id(one): type(one) for one in model._flatten_layers() if is_functional(one)}
+    for one in model._flatten_layers():
+        if id(one) in kinds:
+            plain = next(kind for kind in type(one).__mro__ if kind.__module__.startswith("keras."))
+            object.__setattr__(one, "__class__", plain)
+    small = keras.models.clone_model(model, clone_function=make, recursive=True)
+    if not small.built:
+        small.build(model.input_shape)
+    variables = named_variables(small)
+    _check_clone(variables, named_variables(model), model)
+    ours, twins = layer_paths(model) | {"": model}, layer_paths(small) | {"": small}
+    known = {id(one): twins[path] for path, one in ours.items() if path in twins}
+    for one in filter(lambda one: id(one) in known, ours.values()):
+        take_over(one, known)
+        if id(one) in kinds:
+            object.__setattr__(known[id(one)], "__class__", kinds[id(one)])
+    for path, variable in named_variables(model).items():
+        variables[path].trainable = variable.trainable
+    uncompile(small)  # Keras compiles it like the original, whose optimizer another recipe may not want
+    return small
 
 
-def _check_copy(copy: keras.Model, model: keras.Model) -> None:
-    before, after = named_variables(model), named_variables(copy)
-    lost = [path for path in before if path not in after]
-    if lost or len(after) > len(before):
+def take_over(layer: keras.Layer, twins: dict[int, keras.Layer]) -> None:
+    """Gives the twin of a layer what its config lacks: flags, and attributes that users have put on it.
+
+    Args:
+        twins: of all layers of the model, by the id of the layer.
+    """
+    twin = twins[id(layer)]
+    known = beside.attributes(twin)
+    for name, value in beside.attributes(layer).items():
+        if name in beside.FLAGS or name not in known:
+            beside.give(twin, name, twins.get(id(value), value))
+
+
+def _check_clone(after: dict[str, Any], before: dict[str, Any], model: keras.Model) -> None:
+    if after.keys() != before.keys():
+        lost, more = ([path for path in a if path not in b][:4] for a, b in ((before, after), (after, before)))
         raise ValueError(
-            f"Expected layers that Keras copies with their names and weights. Received: '{model.name}', whose copy "
-            f"lacks {lost[:4]} and has {[path for path in after if path not in before][:4]}. A layer of your own needs "
-            "a get_config with all that its __init__ takes, `name` among it; one that is shared with a wrapper, such "
-            "as TimeDistributed, comes back twice: wrap it at every call. Or make the outer model a subclass of "
-            "keras.Model, which is masked in place."
+            f"Expected layers that come back with their names and weights along the graph. Received: '{model.name}', "
+            f"whose clone lacks {lost} and has {more}. A layer that is shared with a wrapper, such as TimeDistributed, "
+            "comes back twice: wrap it at every call."
         )
 
 
@@ -176,11 +185,3 @@ def _refusal(owner: keras.Layer):
         )
 
     return get_config
-
-
-@contextlib.contextmanager
-def _guards_lifted(model: keras.Model) -> Iterator[None]:
-    guarded = [layer for layer in model._flatten_layers() if "get_config" in vars(layer)]
-    # Bound methods, of which Keras asks whether they are its own.
-    with lent(changes=[(one, "get_config", types.MethodType(type(one).get_config, one)) for one in guarded]):
-        yield

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from kerasticket import exchange, masks, optimizer_state
+from kerasticket.layers.copies import duplicate
 from kerasticket.layers.inside import masked_kind, plain_kind
 from kerasticket.layers.masked import MASKED, MaskedWeight
 from kerasticket.masks import Mask
@@ -73,12 +74,9 @@ def masked(model: keras.Model, *, where: Where | None = None, keep_dense: Where 
         exchange.uncompile(model)
         target = model
     else:
-        target = exchange.clone(model)
-        before = get_mask(model)
-        exchange.hold_all(target, [*paths, *before])
+        target = duplicate(model)
+        exchange.hold_all(target, [*paths, *get_mask(model)])
         set_params(target, get_params(model))
-        if before:
-            set_mask(target, before)
     _name_what_stays_dense(target)
     return target
 
@@ -101,7 +99,7 @@ def strip(model: keras.Model) -> keras.Model:
         exchange.release_all(model)
         exchange.uncompile(model)
         return model
-    plain = exchange.clone(model)
+    plain = duplicate(model)
     exchange.release_all(plain)
     _forget_initializers(plain)
     set_params(plain, get_params(model))

@@ -15,7 +15,9 @@ import keras
 import numpy as np
 
 from kerasticket import controls, masking, masks, optimizer_state
-from kerasticket.exchange import MasksWouldBeLost
+from kerasticket.exchange import MasksWouldBeLost, can_be_copied
+from kerasticket.layers import beside
+from kerasticket.layers.copies import duplicate
 from kerasticket.masks import Mask
 from kerasticket.params import Params, differing, mismatch
 from kerasticket.runs import atomic, environment
@@ -36,6 +38,7 @@ class Ticket:
         optimizer: state of the optimizer at the rewind point, slots times mask; empty = fresh.
         rewind_epoch: epochs of training behind `params`; 0 = initialisation.
         stages: how the mask came about, one dict per call of a pruning method, in order.
+        template: what `model` copies: a masked model with all that no config tells, vocabularies, functions, flags.
     """
 
     params: Params
@@ -45,6 +48,7 @@ class Ticket:
     optimizer: Params = dataclasses.field(default_factory=dict)
     rewind_epoch: int = 0
     stages: tuple[dict, ...] = ()
+    template: keras.Model | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @classmethod
     def dense(cls, model: keras.Model, *, rewind_epoch: int = 0, optimizer: Params | None = None) -> "Ticket":
@@ -61,7 +65,10 @@ class Ticket:
         mask = masking.get_mask(model)
         removed = {path: np.zeros(array.shape, np.uint16) for path, array in mask.items()}
         params = masking.get_params(model)
-        return cls(params, mask, removed, _architecture(model), optimizer or {}, rewind_epoch)
+        architecture = _architecture(model)
+        copied = architecture is not None or can_be_copied(model)
+        template = duplicate(model) if copied else None
+        return cls(params, mask, removed, architecture, optimizer or {}, rewind_epoch, template=template)
 
     @property
     def round(self) -> int:
@@ -202,37 +209,64 @@ class Ticket:
         Raises:
             ValueError: the ticket is of a model that Keras cannot build again, a subclassed one for instance.
         """
-        if self.architecture is None:
+        if self.template is not None:
+            model = duplicate(self.template)
+        elif self.architecture is not None:
+            model = keras.saving.deserialize_keras_object(json.loads(self.architecture))
+        else:
             raise ValueError(
                 "This ticket is of a subclassed model, or one with layers inside your own: build that model, call it "
                 "once, then ticket.apply(kerasticket.masked(model))."
             )
-        model = keras.saving.deserialize_keras_object(json.loads(self.architecture))
         masking.set_params(model, self.params, self.mask)
         return model
 
     def save(self, path: str | Path) -> None:
         """Writes the `.keras` file; temporary name first, so an interrupted save leaves nothing behind.
 
-        Plain Keras opens it, unless the ticket holds no architecture.
+        Plain Keras opens it, unless the ticket holds no architecture. No Python code is written: a Lambda layer with a
+        lambda, or a function or class that Keras cannot find by name when it reads the file, is refused.
 
         Raises:
-            ValueError: another ending than `.keras`, or a folder that cannot be written to.
+            ValueError: another ending than `.keras`, a folder that cannot be written to, or a network that could not be
+                read again.
         """
         path = Path(path)
         if path.suffix != ".keras":
             raise ValueError(f"Expected a path that ends in .keras. Received: '{path}'.")
+        header = self._header()
         with atomic(path) as temporary:
             if self.architecture is not None:
-                self.model().save(temporary)
+                header["beside"] = self._write(temporary)
             with zipfile.ZipFile(temporary, "a") as archive:
-                archive.writestr("ticket.json", json.dumps(self._header(), indent=1))
+                archive.writestr("ticket.json", json.dumps(header, indent=1))
                 archive.writestr("ticket.npz", _npz(self._arrays()))
 
     def save_trained(self, path: str | Path, trained: Params) -> None:
         """Writes what became of this ticket, `trained` params under its mask, as an ordinary `.keras` model."""
         with atomic(path) as temporary:
-            dataclasses.replace(self, params=trained).model().save(temporary)
+            dataclasses.replace(self, params=trained)._write(temporary)
+
+    def _write(self, path: Path) -> dict:
+        """Writes the model, after a look that its config can be read; gives what the file does not hold of it."""
+        model = self.model()
+        try:
+            twin = keras.saving.deserialize_keras_object(json.loads(self.architecture or ""))
+            wrong = mismatch(named_variables(model), named_variables(twin), "the ticket")
+            if wrong:
+                raise ValueError(f"Built from its config, it is another model: {wrong}")
+        except Exception as error:  # whatever a class raises that cannot be built
+            raise ValueError(
+                f"Expected a network that can be read again. Received: '{model.name}' ({_first(error)}). Files hold no "
+                "Python code: put a named function or your own layer in the place of a lambda, decorate functions and "
+                "classes with @keras.saving.register_keras_serializable(), and give each layer a get_config with all "
+                "that its __init__ takes. In this process ticket.model() works as it is; weights and masks alone, for "
+                "`apply` on a model that you build, are written by "
+                "dataclasses.replace(ticket, architecture=None).save(path)."
+            ) from error
+        found = beside.record(model, twin)
+        model.save(path)
+        return found
 
     @classmethod
     def load(cls, path: str | Path) -> "Ticket":
@@ -249,6 +283,8 @@ class Ticket:
             if header["format"] != FORMAT:
                 raise ValueError(f"format {header['format']}, this version reads {FORMAT}")
             model = keras.saving.load_model(path, compile=False) if has_model else None
+            if model is not None:
+                beside.put(model, header.get("beside", {}))
             return cls._from_file(model, header, arrays)
         except Exception as error:
             raise ValueError(
@@ -272,7 +308,9 @@ class Ticket:
             raise ValueError(wrong)
         architecture = None if model is None else _architecture(model)
         stages = tuple(header["stages"])
-        return cls(params | seeds, mask, removed, architecture, slots, int(header["rewind_epoch"]), stages)
+        return cls(
+            params | seeds, mask, removed, architecture, slots, int(header["rewind_epoch"]), stages, template=model
+        )
 
     def _optimizer_state(self, model: keras.Model) -> Params:
         """What the optimizers of the model must hold; empty if it has none, or fresh ones that are not built."""
@@ -322,6 +360,14 @@ def _renamed_slots(model: keras.Model, slots: Params) -> Params:
     paths = renamed(model, {path: path for path in path_of.values() if path})
     now = {given: path for path, given in paths.items()}
     return {now[path] + key[len(path) :] if path else key: slots[key] for key, path in path_of.items()}
+
+
+def _first(error: Exception, most: int = 300) -> str:
+    """The kind and the first words of what an error came from, on one line."""
+    while (origin := error.__cause__ or error.__context__) is not None:
+        error = origin  # type: ignore[assignment]
+    words = " ".join(str(error).split())
+    return f"{type(error).__name__}: {words if len(words) <= most else words[:most] + ' ...'}"
 
 
 def _not_boolean(mask: Mask) -> str | None:

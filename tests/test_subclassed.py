@@ -176,7 +176,7 @@ def test_a_train_step_of_ones_own_is_kept(make, in_place):
     assert masked.steps > 0
 
 
-def test_a_layer_that_cannot_be_built_from_its_config_is_refused():
+def test_a_layer_that_cannot_be_built_from_its_config_is_copied_with_its_function():
     class Opaque(layers.Layer):
         def __init__(self, function, **kwargs):
             super().__init__(**kwargs)
@@ -186,11 +186,11 @@ def test_a_layer_that_cannot_be_built_from_its_config_is_refused():
             return self.function(x)
 
     features = keras.Input((6,), name="features")
-    x = Opaque(lambda x: x, name="opaque")(layers.Dense(6, name="dense_in")(features))
-    with pytest.raises(
-        ValueError, match=r"can be built from their config.*'refused'.*Please implement `get_config\(\)`. Or make"
-    ):
-        kt.masked(keras.Model(features, x, name="refused"))
+    x = Opaque(lambda x: x * x, name="opaque")(layers.Dense(6, name="dense_in")(features))
+    model = keras.Model(features, x, name="opaque")
+    expected = model.predict_on_batch(np.ones((2, 6)))
+    for copy in (masked := kt.masked(model), kt.strip(masked)):
+        np.testing.assert_array_equal(copy.predict_on_batch(np.ones((2, 6))), expected)
 
 
 def test_a_subclassed_model_is_pruned_by_the_callback_and_controlled():
