@@ -24,14 +24,15 @@ from kerasticket.variables import (
 )
 
 
-
 class MasksWouldBeLost(ValueError):
     """A file of this model, loaded again, would have plain layers in the place of masked ones."""
 
 
 def can_be_copied(model: keras.Model) -> bool:
     """False for subclassed models, and for functional ones of a class that makes its layers or has its own `call`."""
-    return is_functional(model) and not any(has_own_call(one) or makes_its_layers(one) for one in model._flatten_layers())
+    return is_functional(model) and not any(
+        has_own_call(one) or makes_its_layers(one) for one in model._flatten_layers()
+    )
 
 
 def again(layer: Any, changes: dict[str, Any] | None = None) -> Any:

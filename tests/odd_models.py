@@ -190,8 +190,6 @@ def with_table(kind) -> keras.Model:
     return model
 
 
-
-
 @odd(X, facts=lambda m: m.get_layer("table").table.tolist())
 def own_save_own_variables():
     return with_table(Table)
