@@ -57,7 +57,7 @@ def check(name: str, copy) -> None:
 
 @pytest.mark.parametrize("name", HERE)
 def test_masked_is_the_original(name):
-    model, expected, _, masked = known(name)
+    model, _, _, masked = known(name)
     assert (masked is model) == ZOO[name].in_place
     assert "head/kernel" in kt.get_mask(masked) or "hidden/kernel" in kt.get_mask(masked)
     check(name, masked)
@@ -105,7 +105,7 @@ def test_compact_is_the_original(name):
 
 @pytest.mark.parametrize("name", COPIED)
 def test_a_copy_has_weights_of_its_own(name):
-    model, expected, _, masked = known(name)
+    model, _, _, masked = known(name)
     twin = kt.Ticket.dense(masked).model()
     for variable in twin.variables:
         variable.assign(np.zeros(variable.shape, variable.dtype))

@@ -1,4 +1,4 @@
-"""What a layer has beside its config and its weights, as data for a file: flags, and attributes that users put on it."""
+"""What a layer has beside its config and its weights, as data for a file: flags, and users' attributes."""
 
 import functools
 from collections.abc import Iterator
@@ -92,9 +92,9 @@ def _check_known(layer: keras.Layer, name: str, twin: dict[str, Any]) -> None:
         return
     raise ValueError(
         f"Expected attributes that a file can hold: numbers, text, arrays, lists and dicts of such. Received: "
-        f"'{name}' of '{layer.name}', of type {type(value).__name__}. Let {type(layer).__name__} write it in get_config "
-        "or save_assets, or delete it; or write weights and masks alone, for `apply` on a model that you build: "
-        "dataclasses.replace(ticket, architecture=None).save(path)."
+        f"'{name}' of '{layer.name}', of type {type(value).__name__}. Let {type(layer).__name__} write it in "
+        "get_config or save_assets, or delete it; or write weights and masks alone, for `apply` on a model that you "
+        "build: dataclasses.replace(ticket, architecture=None).save(path)."
     )
 
 

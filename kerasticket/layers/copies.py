@@ -23,7 +23,10 @@ Copied = TypeVar("Copied", bound=keras.Layer)
 _UNCOMPILED: dict[str, Any] = {
     **dict.fromkeys(("loss", "_compile_loss", "_compile_metrics", "_compile_config", "_loss_tracker")),
     **dict.fromkeys(("train_function", "test_function", "predict_function", "_jit_compile")),
-    "compiled": False, "_run_eagerly": False, "_jax_state_synced": True, "steps_per_execution": 1,
+    "compiled": False,
+    "_run_eagerly": False,
+    "_jax_state_synced": True,
+    "steps_per_execution": 1,
 }
 _ONLY_COMPILED = {"optimizer", "history", "_compiled_trainable_state", "_jax_state", "_distribute_reduction_method"}
 _NODES = ("_inbound_nodes", "_outbound_nodes")
@@ -124,7 +127,7 @@ class _Copier:
         elif base is collections.deque:
             twin = type(value)(maxlen=value.maxlen)
         else:
-            twin = type(value).__new__(type(value))
+            twin = base.__new__(type(value))  # type: ignore[call-overload]
         self.unfilled.append(lambda: self._fill_container(value, twin))
         return twin
 
@@ -178,13 +181,13 @@ class _Copier:
     def _connect(self) -> None:
         """Gives every operation the calls that are in the copied graphs, in their order."""
         ours = {id(node): node for function in self.functions for node in _nodes(function)}
-        calls = [(original, twin) for original, twin in self.memo.values() if id(original) in ours]
+        calls = [twin for original, twin in self.memo.values() if id(original) in ours]
         for original, twin in list(self.memo.values()):
             if isinstance(original, keras.Operation):
                 for name in _NODES if hasattr(original, "_inbound_nodes") else ():
                     kept = [self.of(node) for node in getattr(original, name) if id(node) in ours]
                     getattr(twin, name).extend(kept)
-        for original, twin in calls:
+        for twin in calls:
             place = twin.operation._inbound_nodes.index(twin)
             for number, tensor in enumerate(twin.outputs):
                 if hasattr(tensor, "_keras_history"):
