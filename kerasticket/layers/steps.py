@@ -7,7 +7,7 @@ optimizers know no constraints; there the mask follows their steps. What kept we
 Guaranteed: pruned entries of the variables are zero after `set_mask`, after every step of a Keras optimizer on them, in
 `fit` or a loop of one's own, after every step of a `torch.optim` optimizer, and after `fit` with `use_ema`; penalties
 and constraints see zeros. Not held: what is assigned to a variable by hand, or by an optimizer of another library
-(optax). It reads as zero all the same, in outputs, gradients, `get_params` and tickets, and is zero after the next step.
+(optax). It reads as zero too, in outputs, gradients, `get_params` and tickets, and is zero after the next step.
 """
 
 import functools
