@@ -15,7 +15,7 @@ Scores = dict[str, np.ndarray]
 Select = Callable[[Scores, Mask], Mask]  # from scores to what stays of a mask
 
 
-def check_is_mask(mask: Mask, name: str = "mask") -> None:
+def check_is_mask(mask: Mapping[str, np.ndarray], name: str = "mask") -> None:
     """Raises ValueError unless this is a dict; what holds a mask is told how to give it.
 
     >>> check_is_mask({"dense/kernel": np.array([True, False])})
