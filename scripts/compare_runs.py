@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from door import door, program
 from quiet import import_keras
 
 
@@ -28,9 +29,14 @@ def main(first: Path, second: Path, csv_path: Path | None) -> None:
     from report import write_csv
     from rich.console import Console
     from rich.table import Table
+    from trained_run import read_network
 
     import kerasticket as kt
-    from kerasticket.runs import read_json
+    from kerasticket.run_lock import RunLock
+    from kerasticket.runs import check_writable, read_json
+
+    if csv_path:
+        check_writable(csv_path.parent)
 
     configs = [read_json(folder / "config.json") for folder in (first, second)]
     differing = {name for name in configs[0] if configs[0][name] != configs[1].get(name)} - {"out"}
@@ -42,7 +48,7 @@ def main(first: Path, second: Path, csv_path: Path | None) -> None:
     both = set.intersection(*finished)
     trained = sorted({key[1:] for key in both if all((seed, *key[1:]) in both for seed in seeds)})
     data = train_data(configs[0])
-    judge = keras.saving.load_model(runs[0].ticket(seeds[0], *trained[0]), compile=False)
+    judge = read_network(runs[0].ticket(seeds[0], *trained[0]))
     judge.compile(loss=keras.losses.CategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     batches = kt.data.pipeline(data, batch_size=256, shuffle=False)
 
@@ -52,7 +58,8 @@ def main(first: Path, second: Path, csv_path: Path | None) -> None:
 
     rows = [row(kt, runs, results, seeds, kind, index, loss) for kind, index in trained]
     if csv_path:
-        write_csv(rows, csv_path)
+        with RunLock.of_file(csv_path):
+            write_csv(rows, csv_path)
     table = Table(title=f"{first.name} and {second.name}, {len(seeds)} seeds")
     for heading in rows[0]:
         table.add_column(heading, justify="right")
@@ -96,22 +103,25 @@ def train_data(config: dict[str, Any]):
 
 def barrier(folder: Path, loss: Callable) -> float:
     """Loss at the midpoint of the networks of two data orders, minus the mean of the ends; NaN without two."""
-    import keras
+    from trained_run import read_network
 
     import kerasticket as kt
 
     orders = sorted(folder.glob("order_*/trained.keras"))[:2]
     if len(orders) < 2:
         return float("nan")
-    ends = [kt.get_params(keras.saving.load_model(path, compile=False)) for path in orders]
+    ends = [kt.get_params(read_network(path)) for path in orders]
     middle = {path: (ends[0][path] + ends[1][path]) / 2 for path in ends[0]}
     return loss(middle) - (loss(ends[0]) + loss(ends[1])) / 2
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog=program(), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("first", type=Path)
     parser.add_argument("second", type=Path)
     parser.add_argument("--csv", type=Path)
     options = parser.parse_args()
-    main(options.first, options.second, options.csv)
+    with door():
+        main(options.first, options.second, options.csv)

@@ -9,13 +9,14 @@ ZCA space the test images are whitened too. With --csv, rows that are there are 
 killed goes on where it was, at most minutes back, to the same numbers.
 """  # noqa: E501  (commands that can be pasted)
 
+import contextlib
 import dataclasses
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import tyro
+from door import door, program
 from quiet import import_keras
 
 SETTINGS = ("dataset", "architecture", "width", "epochs", "batch_size", "learning_rate", "augmentation", "nets")
@@ -77,10 +78,23 @@ class Work:
 
 def main(config: Config) -> None:
     import_keras()
+    from kerasticket.run_lock import RunLock
+    from kerasticket.runs import check_writable
+
+    check(config)
+    if config.csv:
+        check_writable(Path(config.csv).parent)
+    with RunLock.of_file(config.csv) if config.csv else contextlib.nullcontext():
+        evaluate(config)
+    if config.csv:
+        print(f"Results: {config.csv}")
+
+
+def evaluate(config: Config) -> None:
+    """Measures what the CSV file does not have yet."""
     from progress import Progress
     from rows import find, read_rows
 
-    check(config)
     rows = read_rows(Path(config.csv), COLUMNS) if config.csv else []
     groups = [group for path in config.paths for group in planned(config, path)]  # all is read before any training
     missing = [work for group in groups for work in group if not find(rows, work.row, IDENTITY)]
@@ -94,8 +108,6 @@ def main(config: Config) -> None:
                 work.row.update(measure(config, work, bar, behind))
                 behind += work.images_shown
             add(rows, group, config, bar)
-    if config.csv:
-        print(f"Results: {config.csv}")
 
 
 def check(config: Config) -> None:
@@ -243,7 +255,5 @@ def title(row: dict) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Config, description=__doc__))
-    except (ValueError, FloatingPointError) as error:
-        sys.exit(f"error: {error}")
+    with door():
+        main(tyro.cli(Config, description=__doc__, prog=program()))
