@@ -19,7 +19,7 @@ from kerasticket.pruning.structures import Structure
 Target = float | Mapping[str, float]
 
 
-class AlreadyPassed(ValueError):
+class AlreadyPassedError(ValueError):
     """The mask is sparser than the target; pruned weights do not come back."""
 
 
@@ -125,7 +125,7 @@ class Allocation:
         mask = masking.get_mask(model)
         try:
             return not differing(self._rehearsed(Allocation.to_sparsity, model, mask, target), mask)
-        except AlreadyPassed:
+        except AlreadyPassedError:
             return True
 
     def _rehearsed(self, prune: Callable[..., Mask], model: keras.Model, mask: Mask, amount: Any) -> Mask:
@@ -161,7 +161,7 @@ def _fraction(units: Mask, target: float) -> float:
     keep, remaining = masks.total(units) - masks.number_to_prune(masks.total(units), target), masks.kept(units)
     if keep > remaining:
         where = "the mask" if len(units) > 1 else f"'{next(iter(units))}'"
-        raise AlreadyPassed(
+        raise AlreadyPassedError(
             f"Expected a target of at least the sparsity that {where} has, {masks.sparsity(units):.4f}: pruned "
             f"weights do not come back. Received: target={target}."
         )
