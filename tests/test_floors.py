@@ -17,7 +17,7 @@ FLOORS = {
         *("controls", "tickets", "npz", "foreign"),
     ],
     3: ["data"],
-    4: ["training", "pruning", "distillation"],
+    4: ["ends", "training", "pruning", "distillation"],
     5: ["analysis"],
     6: ["figures"],
 }
