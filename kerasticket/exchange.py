@@ -24,6 +24,9 @@ class MasksWouldBeLostError(ValueError):
     """A file of this model, loaded again, would have plain layers in the place of masked ones."""
 
 
+MasksWouldBeLost = MasksWouldBeLostError  # its name before
+
+
 def can_be_copied(model: keras.Model) -> bool:
     """False for subclassed models, and for functional ones of a class whose layers or methods a copy would lack."""
     members = model._flatten_layers()
