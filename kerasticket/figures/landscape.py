@@ -37,7 +37,7 @@ def landscapes(panels: dict[str, Surface], quantity: str = "loss", title: str = 
         of = f" of {next(iter(panels.values()))!r:.60}" if isinstance(panels, dict) and panels else ""
         raise ValueError(
             "Expected panels for figures.landscapes: a dict of Surface, such as {'dense': surface}. "
-            f"Received: {type(panels).__name__}{of}. Surfaces come from kerasticket.analysis.loss_plane or Surface.load."
+            f"Received: {type(panels).__name__}{of}. They come from kerasticket.analysis.loss_plane or Surface.load."
         )
     if quantity not in ("loss", "accuracy"):
         raise ValueError(f"Expected quantity 'loss' or 'accuracy'. Received: {quantity!r}.")
