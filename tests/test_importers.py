@@ -437,9 +437,7 @@ def test_soft_labels_that_are_logits_are_read_at_their_temperature(tmp_path, dig
     images, labels = stored
     logits = (np.eye(10) * 6 - 3).astype(np.float32)[labels]
     path = write("arrays", tmp_path, images, logits)
-    with pytest.raises(
-        ValueError, match=r"sum to 1. Received: values in \[-3, 3\], which look like logits.*temperature"
-    ):
+    with pytest.raises(ValueError, match=r"Received: values in \[-3, 3\], which look like logits.*temperature"):
         importers.read(path, "arrays", real=digits)
     read = importers.read(path, "arrays", real=digits, temperature=2.0)
     exponents = np.exp(logits / 2.0)
