@@ -39,6 +39,8 @@ class Config:
     """Of other projects' files: multi-formation cells per side; default: the format's usual one."""
     index: int = -1
     """Of other projects' files: which of the sets of a dc, dsa or dm file."""
+    temperature: float | None = None
+    """Of other projects' soft labels that are stored as logits; default: they are probabilities."""
     dataset: str = "digits"
     """The real data that were distilled."""
     data_dir: str | None = None
@@ -118,8 +120,9 @@ def check(config: Config) -> None:
         raise ValueError(f"Expected --augmentation of {list(augmentations())}. Received: '{config.augmentation}'.")
     if config.nets < 2:
         raise ValueError(f"Expected --nets of at least 2, for mean and std. Received: {config.nets}.")
-    if config.format == "kerasticket" and (config.space is not None or config.factor is not None):
-        raise ValueError("--space and --factor are of other projects' files: kerasticket's say both themselves.")
+    told = (config.space, config.factor, config.temperature)
+    if config.format == "kerasticket" and any(value is not None for value in told):
+        raise ValueError("--space, --factor and --temperature are of other projects' files: kerasticket's need none.")
     unknown = [name for name in config.architectures if name not in ARCHITECTURES]
     if unknown or not config.architectures:
         raise ValueError(f"Expected --architectures of {list(ARCHITECTURES)}. Received: {config.architectures}.")
@@ -168,7 +171,13 @@ def read(config: Config, path: str, train) -> Any:
     if config.format == "kerasticket":
         return kt.data.DistilledSet.load(path)
     return kt.data.importers.read(
-        path, config.format, real=train, space=config.space, factor=config.factor, index=config.index
+        path,
+        config.format,
+        real=train,
+        space=config.space,
+        factor=config.factor,
+        index=config.index,
+        temperature=config.temperature,
     )
 
 
