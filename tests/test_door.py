@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
 from door import door, program
 from presets import CONFIGS, parse
+from rows import read_rows
 from trained_run import read_network
 
 from kerasticket import exchange, figures
@@ -57,6 +58,15 @@ def test_a_damaged_network_is_named(tmp_path):
     for name in ("trained.keras", "absent.keras"):
         with pytest.raises(ValueError, match=rf"trained network \(\.keras\)\. Received: '.*{name}', absent or damaged"):
             read_network(tmp_path / name)
+
+
+@pytest.mark.parametrize("line", ["1", "1,2,3"])
+def test_a_table_that_is_cut_is_named(line, tmp_path):
+    (tmp_path / "curves.csv").write_text(f"a,b\n1,2\n{line}\n")
+    with pytest.raises(
+        ValueError, match=r"2 values in each line. Received: '.*curves\.csv'.* in line 3: it is damaged"
+    ):
+        read_rows(tmp_path / "curves.csv", ("a", "b"))
 
 
 @pytest.mark.parametrize(
