@@ -221,15 +221,14 @@ def work_of(config: Config, run: Any, of: Any) -> Work:
 def from_files(config: Config) -> Source:
     """Trained networks of one model, as `.keras` files."""
     import keras
-    from trained_run import read_network
 
     import kerasticket as kt
 
     def params() -> list[Any]:
-        return [kt.get_params(read_network(path)) for path in config.paths]
+        return [kt.get_params(keras.saving.load_model(path, compile=False)) for path in config.paths]
 
     def model() -> keras.Model:
-        made = read_network(config.paths[0])
+        made = keras.saving.load_model(config.paths[0], compile=False)
         made.compile(loss=keras.losses.CategoricalCrossentropy(from_logits=True))
         return made
 

@@ -12,7 +12,7 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, Any]]:
     """Those of the file, as text; none of a new file.
 
     Raises:
-        ValueError: the file has other columns or lines that are cut, or its folder cannot be written to.
+        ValueError: the file has other columns, or its folder cannot be written to.
     """
     check_writable(path.parent)
     if not path.exists():
@@ -23,14 +23,7 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, Any]]:
             raise ValueError(
                 f"Expected --csv of an earlier evaluation, or a new file. Received: '{path}' of other columns."
             )
-        rows = list(reader)
-    cut = [line for line, row in enumerate(rows, 2) if None in row or None in row.values()]
-    if cut:
-        raise ValueError(
-            f"Expected {len(columns)} values in each line. Received: '{path}' with more or fewer in line {cut[0]}: it is "
-            "damaged. Delete that line, or the file; what is missing is measured again."
-        )
-    return rows
+        return list(reader)
 
 
 def find(rows: Iterable[dict[str, Any]], row: dict[str, Any], columns: tuple[str, ...]) -> dict[str, Any] | None:

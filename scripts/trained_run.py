@@ -125,7 +125,7 @@ class TrainedRun:
 
     def params(self, of: Subnetwork, data_order: int) -> Params:
         """What became of a ticket."""
-        return kt.get_params(read_network(self._file(of, data_order)))
+        return kt.get_params(keras.saving.load_model(self._file(of, data_order), compile=False))
 
     def ticket(self, of: Subnetwork) -> kt.Ticket:
         return kt.Ticket.load(self.run.ticket(of.init_seed, of.kind, of.round))
@@ -151,14 +151,3 @@ class TrainedRun:
 
     def _file(self, of: Subnetwork, data_order: int) -> Path:
         return self.run.order(of.init_seed, of.kind, of.round, data_order) / "trained.keras"
-
-
-def read_network(path: str | Path) -> keras.Model:
-    """The network of a `.keras` file; raises ValueError if it cannot be read."""
-    try:
-        return keras.saving.load_model(path, compile=False)
-    except Exception as error:  # zipfile, HDF5 and Keras have their own each
-        raise ValueError(
-            f"Expected a trained network (.keras). Received: '{path}', absent or damaged ({type(error).__name__}: "
-            f"{error}). If it is a run's, delete the folder that it lies in, and run the command of that run again."
-        ) from error

@@ -12,8 +12,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
 from door import door, program
 from presets import CONFIGS, parse
-from rows import read_rows
-from trained_run import read_network
 
 from kerasticket import exchange, figures
 from kerasticket.pruning import allocation
@@ -51,22 +49,6 @@ def test_help_says_how_the_script_was_called(preset, monkeypatch, capsys):
     monkeypatch.setattr(sys, "orig_argv", ["./distilled_pruning.py"])
     monkeypatch.setattr(sys, "argv", ["./distilled_pruning.py"])
     assert program() == "./distilled_pruning.py"
-
-
-def test_a_damaged_network_is_named(tmp_path):
-    (tmp_path / "trained.keras").write_bytes(b"PK\3\4 damaged")
-    for name in ("trained.keras", "absent.keras"):
-        with pytest.raises(ValueError, match=rf"trained network \(\.keras\)\. Received: '.*{name}', absent or damaged"):
-            read_network(tmp_path / name)
-
-
-@pytest.mark.parametrize("line", ["1", "1,2,3"])
-def test_a_table_that_is_cut_is_named(line, tmp_path):
-    (tmp_path / "curves.csv").write_text(f"a,b\n1,2\n{line}\n")
-    with pytest.raises(
-        ValueError, match=r"2 values in each line. Received: '.*curves\.csv'.* in line 3: it is damaged"
-    ):
-        read_rows(tmp_path / "curves.csv", ("a", "b"))
 
 
 @pytest.mark.parametrize(
