@@ -59,19 +59,21 @@ def check_loss(model: keras.Model, shape: tuple[int | None, ...] | None = None) 
         )
 
 
-def cross_entropy(model: keras.Model, shape: tuple[int | None, ...], classes: int) -> keras.losses.Loss:
+def cross_entropy(
+    model: keras.Model, shape: tuple[int | None, ...] | None, labels: tuple[int | None, ...] | None
+) -> keras.losses.Loss:
     """The categorical cross-entropy for what the network ends in.
 
     Args:
-        shape: of one input, without the batch.
-        classes: that the data have.
+        shape, labels: of one input and of its labels, where they are known.
 
     Raises:
         ValueError: the network has another number of outputs, or ends in sigmoids.
     """
     end = end_of(model, shape)
     outputs = getattr(model, "output_shape", None)
-    if isinstance(outputs, tuple) and len(outputs) == 2 and outputs[1] != classes:
+    (classes,) = labels if labels is not None and len(labels) == 1 else (None,)
+    if classes is not None and isinstance(outputs, tuple) and len(outputs) == 2 and outputs[1] != classes:
         raise ValueError(
             f"Expected a network with an output for each of the {classes} classes. Received: '{model.name}' with "
             f"output shape {outputs}. Replace its last layer; one sigmoid for two classes becomes two logits."

@@ -86,11 +86,10 @@ class Recipe:
         Raises:
             ValueError: the network has not an output for each class, or ends in sigmoids.
         """
-        inputs, labels = dataset.element_spec[:2]
         steps = int(dataset.cardinality()) // self.passes_per_epoch
         model.compile(
             optimizer=self._optimizer(steps),
-            loss=ends.cross_entropy(model, tuple(inputs.shape[1:]), int(labels.shape[-1])),
+            loss=ends.cross_entropy(model, _shape_of_one(dataset), _shape_of_one(dataset, labels=True)),
             metrics=["accuracy"],
             steps_per_execution=fused.steps_per_execution(),
         )
@@ -223,11 +222,11 @@ def compiled_loss(model: keras.Model) -> Callable:
     return keras.losses.get(loss)
 
 
-def _shape_of_one(dataset) -> tuple[int | None, ...] | None:
-    """The shape of one input of a pipeline that says it."""
+def _shape_of_one(dataset, *, labels: bool = False) -> tuple[int | None, ...] | None:
+    """The shape of one input, or of its labels, of a pipeline that says it."""
     spec = getattr(dataset, "element_spec", None)
-    inputs = spec[0] if isinstance(spec, tuple) and spec else None
-    return tuple(inputs.shape[1:]) if getattr(getattr(inputs, "shape", None), "rank", None) else None
+    part = spec[int(labels)] if isinstance(spec, tuple) and len(spec) > 1 else None
+    return tuple(part.shape[1:]) if getattr(getattr(part, "shape", None), "rank", None) else None
 
 
 class _Guide(keras.callbacks.Callback):

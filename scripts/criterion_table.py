@@ -52,8 +52,8 @@ def main(config: Config, imp_seeds: int, criteria: tuple[str, ...]) -> None:
             find(part, seed, criteria)
             part.train_tickets(seed)
     report(experiment.run, f"{config.dataset}, {config.model}, trained for {config.epochs} epochs")
-    for part in parts.values():
-        part.close()
+    for seed, part in parts.items():
+        part.close((seed,))
     print(f"\n{time.perf_counter() - started:.0f} s; everything lies in {Path(config.out).resolve()}")
 
 

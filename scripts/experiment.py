@@ -122,9 +122,9 @@ class Experiment:
                 for index in self.train_rounds():
                     self._train(seed, kind, index, data_order)
 
-    def close(self) -> None:
-        """Ends the work; raises FileNotFoundError if what was made did not stay."""
-        seeds, orders = self.config.init_seeds, self.config.data_orders
+    def close(self, seeds: tuple[int, ...] | None = None) -> None:
+        """Ends the work on these initialisations, or all; raises FileNotFoundError if what was made did not stay."""
+        seeds, orders = self.config.init_seeds if seeds is None else seeds, self.config.data_orders
         tickets = [self.origin, *((kind, index) for kind in self.config.kinds for index in self.train_rounds())]
         results = [self.run.result(seed, *of, order) for seed in seeds for of in tickets for order in orders]
         gone = [path for path in results if not path.exists()]
