@@ -100,9 +100,9 @@ def _wants_logits(loss: Any) -> bool | None:
 
 def _told(model: keras.Model) -> str | None:
     """What the last layer of a functional model says that it ends in, if it says so."""
-    outputs = getattr(model, "outputs", None) or ()
+    outputs: list[Any] = list(getattr(model, "outputs", None) or ())
     history = getattr(outputs[0], "_keras_history", None) if len(outputs) == 1 else None
-    last = getattr(history, "operation", None)
+    last: Any = getattr(history, "operation", None)
     if isinstance(last, keras.Model):
         return _told(last)
     if type(last) is keras.layers.Softmax or len(getattr(outputs[0] if outputs else None, "shape", ())) != 2:
@@ -121,7 +121,8 @@ def _outputs(model: keras.Model, shape: tuple[int | None, ...] | None) -> np.nda
     if shape is None or None in shape or isinstance(known, (list, dict)):
         return None
     # Large inputs as well: outputs that stay in [0, 1] then are held there.
-    probes = np.random.default_rng(0).standard_normal((_PROBES, *shape)).astype(np.float32)
+    sizes = [int(size) for size in shape if size is not None]
+    probes = np.random.default_rng(0).standard_normal((_PROBES, *sizes)).astype(np.float32)
     probes[_PROBES // 2 :] *= 10
     kind = model.inputs[0].dtype if getattr(model, "inputs", None) else "float32"
     inputs = ops.convert_to_tensor(probes if "float" in str(kind) else (probes > 0), kind)

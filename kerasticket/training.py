@@ -5,6 +5,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -225,7 +226,7 @@ def compiled_loss(model: keras.Model) -> Callable:
 def _shape_of_one(dataset, *, labels: bool = False) -> tuple[int | None, ...] | None:
     """The shape of one input, or of its labels, of a pipeline that says it."""
     spec = getattr(dataset, "element_spec", None)
-    part = spec[int(labels)] if isinstance(spec, tuple) and len(spec) > 1 else None
+    part: Any = spec[int(labels)] if isinstance(spec, tuple) and len(spec) > 1 else None
     return tuple(part.shape[1:]) if getattr(getattr(part, "shape", None), "rank", None) else None
 
 
