@@ -24,8 +24,11 @@ from kerasticket.variables import (
 )
 
 
-class MasksWouldBeLost(ValueError):
+class MasksWouldBeLostError(ValueError):
     """A file of this model, loaded again, would have plain layers in the place of masked ones."""
+
+
+MasksWouldBeLost = MasksWouldBeLostError  # its name before
 
 
 def can_be_copied(model: keras.Model) -> bool:
@@ -156,7 +159,7 @@ def _writes(owner: keras.Layer, masked: list[keras.Layer]) -> bool:
     """True if the owner's config holds these layers, so that they come back masked."""
     try:
         written = collections.Counter(_written(keras.saving.serialize_keras_object(owner.get_config())))
-    except MasksWouldBeLost:
+    except MasksWouldBeLostError:
         return True  # it holds a layer that raises by itself
     except Exception:  # whatever a class raises that has no config: it can't be written
         return False
@@ -178,7 +181,7 @@ def _refusal(owner: keras.Layer):
     what, name = type(owner).__name__, owner.name
 
     def get_config():
-        raise MasksWouldBeLost(
+        raise MasksWouldBeLostError(
             f"'{name}' of type {what} makes its layers itself and would make them without masks again: a file or clone "
             "of it would lose them. Write Ticket.dense(model).save(path), or model.save_weights(path) to load into "
             "kerasticket.masked(new model); or kerasticket.strip(model) and save what it gives."

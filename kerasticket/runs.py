@@ -10,6 +10,7 @@ Everything is written to a temporary name and renamed, so a file that exists is 
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import platform
@@ -20,8 +21,12 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
+from kerasticket.run_lock import LOCK, READERS, RunLock, check_held
+
 FORMAT = "kerasticket run"
 LEFT_BEHIND = re.compile(r"\.\d+\.")  # how temporary files begin, which a kill leaves
+DOOMED = ".0.doomed"
+FULL = (errno.ENOSPC, errno.EDQUOT)
 PACKAGES = ("kerasticket", "keras", "tensorflow", "jax", "torch", "numpy", "h5py", "tensorflow-datasets")
 
 
@@ -29,19 +34,45 @@ PACKAGES = ("kerasticket", "keras", "tensorflow", "jax", "torch", "numpy", "h5py
 def atomic(path: str | Path) -> Iterator[Path]:
     """Gives a temporary path beside `path`; renames it to `path` if the block ends without an error.
 
+    Raises:
+        ValueError: the folder cannot be written to.
+        FileNotFoundError: it is in a run that is locked here, and whose folder was deleted.
+        OSError: the disk is full; what was at `path` is as it was.
+
     >>> import tempfile; folder = Path(tempfile.mkdtemp())
     >>> with atomic(folder / "a.txt") as temporary: _ = temporary.write_text("whole")
     >>> (folder / "a.txt").read_text()
     'whole'
     """
     path = Path(path)
+    check_held(path)  # before a folder that was deleted is made anew
     check_writable(path.parent)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         yield temporary
         os.replace(temporary, path)
+    except Exception as error:
+        if _says_full(error):
+            raise _full(path) from error
+        check_held(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _says_full(error: BaseException | None) -> bool:
+    """Whether a full disk is behind it; HDF5 reports one in words, and with other errors on top."""
+    if error is None:
+        return False
+    full = getattr(error, "errno", None) in FULL or os.strerror(errno.ENOSPC).lower() in str(error).lower()
+    return full or _says_full(error.__cause__ or error.__context__)
+
+
+def _full(path: Path) -> OSError:
+    return OSError(
+        f"The disk is full: '{path}' could not be written. What was written before is whole. Free some space, then run "
+        "the same command again; it goes on where it was."
+    )
 
 
 def check_writable(folder: str | Path) -> None:
@@ -53,6 +84,8 @@ def check_writable(folder: str | Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
+        if error.errno in FULL:
+            raise _full(folder) from error
         raise ValueError(
             f"Expected a folder that can be written to. Received: '{folder}' ({error.strerror}). Choose another one."
         ) from error
@@ -87,9 +120,12 @@ class Run:
 
     Attributes:
         folder: root of the run.
+        lock: what keeps other processes from writing there, of a run that `open` gave; held as long as the run
+            lives, or until `close`.
     """
 
     folder: Path
+    lock: RunLock | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @classmethod
     def open(cls, folder: str | Path, config: dict, *, free: tuple[str, ...] = (), force: bool = False) -> "Run":
@@ -103,23 +139,34 @@ class Run:
 
         Raises:
             ValueError: the folder belongs to another configuration (the fields are named), holds something
-                that is no run, or cannot be written to.
+                that is no run, cannot be written to, or is another process' to write to; with `force`, also if
+                another one reads it. See `kerasticket.run_lock`.
         """
         folder = Path(folder)
         config = {"format": FORMAT} | json.loads(json.dumps(config))  # tuples become lists, as they are read back
         known = folder / "config.json"
         check_writable(folder)
         _check_ours(folder, known)
+        lock = RunLock.of_folder(folder)
+        _check_ours(folder, known)  # again: another process may have been here before the lock was ours
+        shutil.rmtree(folder / DOOMED, ignore_errors=True)  # what a killed --force left behind
         if force and known.exists():
-            doomed = folder.with_name(f".{os.getpid()}.{folder.name}")
-            folder.rename(doomed)  # at once: a run that was half deleted would be neither a run nor empty
-            shutil.rmtree(doomed)
+            _empty(folder, known)
         if known.exists():
             _check_same(read_json(known), config, free, folder)
         write_json(known, config)
         if not (folder / "environment.json").exists():
             write_json(folder / "environment.json", environment())
-        return cls(folder)
+        return cls(folder, lock)
+
+    def close(self) -> None:
+        """Lets other processes write to the folder.
+
+        Raises:
+            FileNotFoundError: the folder was deleted since `open`, and so were results.
+        """
+        if self.lock:
+            self.lock.__exit__(None, None, None)
 
     def round(self, seed: int, kind: str, index: int) -> Path:
         """Folder of one ticket: initialisation seed, kind of subnetwork, rounds of pruning."""
@@ -151,8 +198,22 @@ class Run:
 
 def _check_ours(folder: Path, config: Path) -> None:
     ours = config.exists() and read_json(config).get("format") == FORMAT
-    if not ours and not all(LEFT_BEHIND.match(path.name) for path in folder.iterdir()):
+    left = [path.name for path in folder.iterdir() if path.name not in (LOCK, READERS)]
+    if not ours and not all(map(LEFT_BEHIND.match, left)):
         raise ValueError(f"Expected an empty folder or a run of kerasticket. Received: '{folder}', which is no run.")
+
+
+def _empty(folder: Path, config: Path) -> None:
+    """Deletes what is in a run, but for the locks; the configuration goes last: a kill leaves a run with less in it."""
+    alone = RunLock.of_readers(folder, alone=True)
+    doomed = folder / DOOMED
+    doomed.mkdir()
+    contents = [path for path in folder.iterdir() if path.name not in (LOCK, READERS, doomed.name)]
+    for path in sorted(contents, key=lambda path: path == config):
+        path.rename(doomed / path.name)  # at once: half of a round would be no round
+    shutil.rmtree(doomed)
+    if alone:
+        alone.release()
 
 
 def _check_same(old: dict, new: dict, free: tuple[str, ...], folder: Path) -> None:

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from kerasticket import controls, masking, masks, optimizer_state
-from kerasticket.exchange import MasksWouldBeLost, can_be_copied
+from kerasticket.exchange import MasksWouldBeLostError, can_be_copied
 from kerasticket.layers import beside
 from kerasticket.layers.copies import duplicate
 from kerasticket.masks import Mask
@@ -350,7 +350,7 @@ def _architecture(model: keras.Model) -> str | None:
         config = keras.saving.serialize_keras_object(model)
         config.pop("compile_config", None)
         return json.dumps(config)
-    except (NotImplementedError, TypeError, MasksWouldBeLost):
+    except (NotImplementedError, TypeError, MasksWouldBeLostError):
         return None  # a subclassed model without a config of its own
 
 

@@ -5,10 +5,11 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
-from kerasticket import fused
+from kerasticket import ends, fused
 from kerasticket.data import Augmentation, pipeline, seek
 from kerasticket.data.pipeline import Data
 from kerasticket.layers.lent import lent
@@ -79,8 +80,13 @@ class Recipe:
     def compile(self, model: keras.Model, dataset) -> None:
         """Compiles the model for this recipe; the schedule counts the steps of `dataset`, made by `pipeline`.
 
+        The loss is the cross-entropy of logits or, of a network that ends in a softmax, of its probabilities.
+
         Callbacks that act within epochs are called after every 20 steps (on torch after each); where that is too
         seldom, set `model.steps_per_execution = 1` before the first fit.
+
+        Raises:
+            ValueError: the network has not an output for each class, or ends in sigmoids.
         """
         batches = int(dataset.cardinality()) if hasattr(dataset, "cardinality") else -1
         if batches < 1:
@@ -92,7 +98,7 @@ class Recipe:
         steps = batches // self.passes_per_epoch
         model.compile(
             optimizer=self._optimizer(steps),
-            loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+            loss=ends.cross_entropy(model, _shape_of_one(dataset), _shape_of_one(dataset, labels=True)),
             metrics=["accuracy"],
             steps_per_execution=fused.steps_per_execution(),
         )
@@ -139,7 +145,7 @@ def train(
     many tickets of one network train without tracing again (apply a ticket before each training).
 
     Args:
-        model: gives logits of shape (batch, classes).
+        model: gives logits or probabilities (a softmax) of shape (batch, classes).
         data: an `ImageSet` or `DistilledSet`, or what `recipe.pipeline` has made of one: making it takes a
             fraction of a second, so many short trainings should share it.
         data_order: seed of order, augmentation and CutMix; that of the pipeline if `data` is one. The initial
@@ -149,7 +155,8 @@ def train(
         csv: file for the metrics of each epoch.
 
     Raises:
-        ValueError: no epoch is left to train, or the CSV's folder cannot be written to.
+        ValueError: no epoch is left to train, the CSV's folder cannot be written to, the network has not an output
+            for each class, or it is compiled with a cross-entropy for logits and ends in probabilities, or the reverse.
         FloatingPointError: the loss is not finite; round and epoch are named.
     """
     if not 0 <= first_epoch < recipe.keras_epochs:
@@ -159,6 +166,7 @@ def train(
     dataset = recipe.pipeline(data, data_order) if isinstance(data, Data) else data
     if not getattr(model, "compiled", False):
         recipe.compile(model, dataset)
+    ends.check_loss(model, _shape_of_one(dataset))
     log = EpochLog(recipe)
     model.fit(
         dataset,
@@ -184,10 +192,21 @@ def evaluate(model: keras.Model, data, *, batch_size: int = 256) -> dict[str, fl
     Returns:
         {"loss": mean cross-entropy plus the penalties of the model's own layers (ours have none), "accuracy":
         share in [0, 1]}.
+
+    Raises:
+        ValueError: the model is not compiled, has no accuracy among its metrics, or has a cross-entropy for logits and
+            ends in probabilities, or the reverse.
     """
     dataset = pipeline(data, batch_size=batch_size, shuffle=False) if isinstance(data, Data) else data
+    if not getattr(model, "compiled", False):
+        raise ValueError(f"Expected a compiled model. Received: '{model.name}'. Call recipe.compile(model, pipeline).")
+    ends.check_loss(model, _shape_of_one(dataset))
     with lent(model):
         metrics = model.evaluate(dataset, verbose=0, return_dict=True)
+    if "accuracy" not in metrics:
+        raise ValueError(
+            f"Expected a model compiled with metrics=['accuracy']. Received: '{model.name}' with {sorted(metrics)}."
+        )
     return {"loss": float(metrics["loss"]), "accuracy": float(metrics["accuracy"])}
 
 
@@ -211,6 +230,13 @@ def compiled_loss(model: keras.Model) -> Callable:
             f"{'with several' if loss else 'not compiled with a loss'}. Call model.compile(optimizer, loss) first."
         )
     return keras.losses.get(loss)
+
+
+def _shape_of_one(dataset, *, labels: bool = False) -> tuple[int | None, ...] | None:
+    """The shape of one input, or of its labels, of a pipeline that says it."""
+    spec = getattr(dataset, "element_spec", None)
+    part: Any = spec[int(labels)] if isinstance(spec, tuple) and len(spec) > 1 else None
+    return tuple(part.shape[1:]) if getattr(getattr(part, "shape", None), "rank", None) else None
 
 
 class _Guide(keras.callbacks.Callback):

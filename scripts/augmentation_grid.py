@@ -9,6 +9,8 @@ Each column is one operation with its own draw per image, as training has it; "s
 import argparse
 import os
 
+from door import door, program
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import matplotlib.pyplot as plt
@@ -100,7 +102,9 @@ def draw(images: ImageSet, seed: int) -> plt.Figure:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog=program(), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--dataset", help="a name for kerasticket.data.load; default: cifar10, else digits")
     parser.add_argument("--seed", type=int, default=0, help="of the draws")
     parser.add_argument("--out", default="assets/figures/augmentations.png", help="picture to write")
@@ -111,4 +115,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with door():
+        main()

@@ -25,6 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from door import door, program
 from machine import computes_in_bfloat16, gpu, machine, refuse_if_loaded
 
 SCRIPTS = Path(__file__).parent
@@ -340,7 +341,9 @@ def report(name: str, row: Mapping[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog=program(), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--row", choices=ROWS, action="append", help="default: all")
     parser.add_argument("--runs", type=int, default=5, help="timed runs of each side (medians of)")
     parser.add_argument("--json", help="file for the results; rows in it that are not measured now stay")
@@ -366,4 +369,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with door():
+        main()

@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from door import door, program
 from quiet import import_keras
 
 from kerasticket.tables import short, table
@@ -64,7 +65,9 @@ def main(flags: list[str] | None = None) -> None:
 
 
 def parse(flags: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog=program(), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=101, help="calls of each form and batch")
     parser.add_argument("--side", type=int, default=32, help="of the images, in pixels")
     parser.add_argument("--width", type=int, default=0, help="of the networks; 0: their own")
@@ -167,4 +170,5 @@ def printed(rows: list[Row]) -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    with door():
+        main()

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from door import door, program
 from quiet import import_keras
 
 
@@ -30,7 +31,11 @@ def main(first: Path, second: Path, csv_path: Path | None) -> None:
     from rich.table import Table
 
     import kerasticket as kt
-    from kerasticket.runs import read_json
+    from kerasticket.run_lock import RunLock
+    from kerasticket.runs import check_writable, read_json
+
+    if csv_path:
+        check_writable(csv_path.parent)
 
     configs = [read_json(folder / "config.json") for folder in (first, second)]
     differing = {name for name in configs[0] if configs[0][name] != configs[1].get(name)} - {"out"}
@@ -52,7 +57,8 @@ def main(first: Path, second: Path, csv_path: Path | None) -> None:
 
     rows = [row(kt, runs, results, seeds, kind, index, loss) for kind, index in trained]
     if csv_path:
-        write_csv(rows, csv_path)
+        with RunLock.of_file(csv_path):
+            write_csv(rows, csv_path)
     table = Table(title=f"{first.name} and {second.name}, {len(seeds)} seeds")
     for heading in rows[0]:
         table.add_column(heading, justify="right")
@@ -109,9 +115,12 @@ def barrier(folder: Path, loss: Callable) -> float:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog=program(), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("first", type=Path)
     parser.add_argument("second", type=Path)
     parser.add_argument("--csv", type=Path)
     options = parser.parse_args()
-    main(options.first, options.second, options.csv)
+    with door():
+        main(options.first, options.second, options.csv)

@@ -15,6 +15,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
+from door import door
 from presets import CONFIGS, Config, parse
 from quiet import import_keras
 
@@ -34,13 +35,21 @@ COLUMNS = (
 
 def main(config: Config, names: list[str], csv_path: Path) -> None:
     import_keras()
-    from experiment import Experiment
-    from report import write_csv
-
+    from kerasticket.run_lock import RunLock
     from kerasticket.runs import check_writable
 
     for folder in (Path(config.out), csv_path.parent):
         check_writable(folder)
+    with RunLock.of_folder(config.out), RunLock.of_file(csv_path):
+        compare(config, names, csv_path)
+    print(f"Results: {csv_path.resolve()}")
+
+
+def compare(config: Config, names: list[str], csv_path: Path) -> None:
+    """Finds and trains the tickets of all sets, one after the other."""
+    from experiment import Experiment
+    from report import write_csv
+
     found = sets(config, names)
     experiments = {name: Experiment.open(of_set(config, name, each)) for name, each in found.items()}
     rows: list[dict] = []
@@ -54,8 +63,8 @@ def main(config: Config, names: list[str], csv_path: Path) -> None:
         about = {"set": name, "space": found[name].space, "images": len(found[name])}
         rows += [about | {column: row[column] for column in COLUMNS} for row in experiment.run.results()]
         write_csv(rows, csv_path)
+        experiment.close()
     show(rows)
-    print(f"Results: {csv_path.resolve()}")
 
 
 def sets(config: Config, names: list[str]) -> dict:
@@ -137,7 +146,5 @@ def read_arguments(arguments: list[str]) -> tuple[Config, list[str], Path]:
 
 
 if __name__ == "__main__":
-    try:
+    with door():
         main(*read_arguments(sys.argv[1:]))
-    except (ValueError, FloatingPointError) as error:
-        sys.exit(f"error: {error}")

@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from door import door
 from presets import CONFIGS, Config, parse
 from quiet import import_keras
 
@@ -51,6 +52,8 @@ def main(config: Config, imp_seeds: int, criteria: tuple[str, ...]) -> None:
             find(part, seed, criteria)
             part.train_tickets(seed)
     report(experiment.run, f"{config.dataset}, {config.model}, trained for {config.epochs} epochs")
+    for seed, part in parts.items():
+        part.close((seed,))
     print(f"\n{time.perf_counter() - started:.0f} s; everything lies in {Path(config.out).resolve()}")
 
 
@@ -162,7 +165,5 @@ def read_arguments(arguments: list[str]) -> tuple[Config, int, tuple[str, ...]]:
 
 
 if __name__ == "__main__":
-    try:
+    with door():
         main(*read_arguments(sys.argv[1:]))
-    except (ValueError, FloatingPointError) as error:
-        sys.exit(f"error: {error}")

@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from door import door, program
 from quiet import import_keras
 
 SECONDS_BETWEEN_PREVIEWS = 60
@@ -159,6 +160,7 @@ def flags(config: Config, settings, preset: str, method: str, arguments: list[st
         command,
         default=command(preset, method, config, settings),
         args=arguments,
+        prog=program(),
         description=f"{__doc__}\nPresets: {', '.join(PRESETS)}; methods: {', '.join(METHODS)}.\n",
         config=(tyro.conf.AvoidSubcommands,),
     )
@@ -172,14 +174,22 @@ def flags(config: Config, settings, preset: str, method: str, arguments: list[st
 
 
 def main(config: Config, settings, command: str) -> None:
-    import keras
-
-    import kerasticket as kt
+    from kerasticket.run_lock import RunLock
     from kerasticket.runs import check_writable
 
     path = Path(config.out.format(ipc=config.ipc))
     check_writable(path.parent)
     check_writable(config.state)
+    with RunLock.of_file(path), RunLock.of_file(Path(config.state) / path.stem):
+        make(config, settings, command, path)
+
+
+def make(config: Config, settings, command: str, path: Path) -> None:
+    """Distils, saves and measures the set; refuses bad values before the work."""
+    import keras
+
+    import kerasticket as kt
+
     keras.config.set_dtype_policy(config.precision)
     train: Any = kt.data.load(
         config.dataset, "train", data_dir=config.data_dir, images_per_class=config.images_per_class, seed=config.seed
@@ -313,8 +323,6 @@ def measure(config: Config, settings, train, test, distilled, zca) -> dict[str, 
 
 
 if __name__ == "__main__":
-    try:
+    with door():
         config, settings = parse(sys.argv[1:])
         main(config, settings, command=" ".join(["python", *sys.argv]))
-    except (ValueError, FloatingPointError) as error:
-        sys.exit(f"error: {error}")

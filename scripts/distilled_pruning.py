@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from door import door
 from presets import CONFIGS, Config, parse
 from quiet import import_keras
 
@@ -28,11 +29,10 @@ def main(config: Config) -> None:
             experiment.find_tickets(seed)
             experiment.train_tickets(seed)
     write_report(experiment.run, f"{config.dataset}, {config.model}")
+    experiment.close()
     print(f"\n{time.perf_counter() - started:.0f} s; everything lies in {Path(config.out).resolve()}")
 
 
 if __name__ == "__main__":
-    try:
+    with door():
         main(parse(sys.argv[1:], CONFIGS, doc=__doc__))
-    except (ValueError, FloatingPointError) as error:
-        sys.exit(f"error: {error}")

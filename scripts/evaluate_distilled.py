@@ -9,13 +9,14 @@ ZCA space the test images are whitened too. With --csv, rows that are there are 
 killed goes on where it was, at most minutes back, to the same numbers.
 """  # noqa: E501  (commands that can be pasted)
 
+import contextlib
 import dataclasses
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import tyro
+from door import door, program
 from quiet import import_keras
 
 SETTINGS = ("dataset", "architecture", "width", "epochs", "batch_size", "learning_rate", "augmentation", "nets")
@@ -38,6 +39,8 @@ class Config:
     """Of other projects' files: multi-formation cells per side; default: the format's usual one."""
     index: int = -1
     """Of other projects' files: which of the sets of a dc, dsa or dm file."""
+    temperature: float | None = None
+    """Of other projects' soft labels that are stored as logits; default: they are probabilities."""
     dataset: str = "digits"
     """The real data that were distilled."""
     data_dir: str | None = None
@@ -77,10 +80,23 @@ class Work:
 
 def main(config: Config) -> None:
     import_keras()
+    from kerasticket.run_lock import RunLock
+    from kerasticket.runs import check_writable
+
+    check(config)
+    if config.csv:
+        check_writable(Path(config.csv).parent)
+    with RunLock.of_file(config.csv) if config.csv else contextlib.nullcontext():
+        evaluate(config)
+    if config.csv:
+        print(f"Results: {config.csv}")
+
+
+def evaluate(config: Config) -> None:
+    """Measures what the CSV file does not have yet."""
     from progress import Progress
     from rows import find, read_rows
 
-    check(config)
     rows = read_rows(Path(config.csv), COLUMNS) if config.csv else []
     groups = [group for path in config.paths for group in planned(config, path)]  # all is read before any training
     missing = [work for group in groups for work in group if not find(rows, work.row, IDENTITY)]
@@ -94,8 +110,6 @@ def main(config: Config) -> None:
                 work.row.update(measure(config, work, bar, behind))
                 behind += work.images_shown
             add(rows, group, config, bar)
-    if config.csv:
-        print(f"Results: {config.csv}")
 
 
 def check(config: Config) -> None:
@@ -106,8 +120,9 @@ def check(config: Config) -> None:
         raise ValueError(f"Expected --augmentation of {list(augmentations())}. Received: '{config.augmentation}'.")
     if config.nets < 2:
         raise ValueError(f"Expected --nets of at least 2, for mean and std. Received: {config.nets}.")
-    if config.format == "kerasticket" and (config.space is not None or config.factor is not None):
-        raise ValueError("--space and --factor are of other projects' files: kerasticket's say both themselves.")
+    told = (config.space, config.factor, config.temperature)
+    if config.format == "kerasticket" and any(value is not None for value in told):
+        raise ValueError("--space, --factor and --temperature are of other projects' files: kerasticket's need none.")
     unknown = [name for name in config.architectures if name not in ARCHITECTURES]
     if unknown or not config.architectures:
         raise ValueError(f"Expected --architectures of {list(ARCHITECTURES)}. Received: {config.architectures}.")
@@ -156,7 +171,13 @@ def read(config: Config, path: str, train) -> Any:
     if config.format == "kerasticket":
         return kt.data.DistilledSet.load(path)
     return kt.data.importers.read(
-        path, config.format, real=train, space=config.space, factor=config.factor, index=config.index
+        path,
+        config.format,
+        real=train,
+        space=config.space,
+        factor=config.factor,
+        index=config.index,
+        temperature=config.temperature,
     )
 
 
@@ -243,7 +264,5 @@ def title(row: dict) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Config, description=__doc__))
-    except (ValueError, FloatingPointError) as error:
-        sys.exit(f"error: {error}")
+    with door():
+        main(tyro.cli(Config, description=__doc__, prog=program()))

@@ -49,7 +49,8 @@ class Experiment:
         start = Ticket.load(config.start) if config.start else None
         experiment = cls(config, kt.Run(Path(config.out)), train, test, distilled, start, Progress())
         experiment.check()
-        kt.Run.open(config.out, dataclasses.asdict(config) | experiment.identity(), free=FREE, force=config.force)
+        about = dataclasses.asdict(config) | experiment.identity()
+        experiment.run = kt.Run.open(config.out, about, free=FREE, force=config.force)
         return experiment
 
     def check(self) -> None:
@@ -120,6 +121,19 @@ class Experiment:
             for kind in self.config.kinds:
                 for index in self.train_rounds():
                     self._train(seed, kind, index, data_order)
+
+    def close(self, seeds: tuple[int, ...] | None = None) -> None:
+        """Ends the work on these initialisations, or all; raises FileNotFoundError if what was made did not stay."""
+        seeds, orders = self.config.init_seeds if seeds is None else seeds, self.config.data_orders
+        tickets = [self.origin, *((kind, index) for kind in self.config.kinds for index in self.train_rounds())]
+        results = [self.run.result(seed, *of, order) for seed in seeds for of in tickets for order in orders]
+        gone = [path for path in results if not path.exists()]
+        self.run.close()
+        if gone:
+            raise FileNotFoundError(
+                f"{len(gone)} of {len(results)} results are not where they were written, such as '{gone[0]}': they "
+                "were deleted while this command worked. Run the same command again; it makes what is missing."
+            )
 
     def train_rounds(self) -> list[int]:
         every = range(self.first_round + 1, self.config.rounds + 1)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import Side, measure
+from door import door, program
 from machine import load, refuse_if_loaded
 from report import write_csv
 
@@ -43,8 +44,11 @@ def main(runs: int, loaded: bool) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog=program(), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--loaded", action="store_true", help="measure even if the machine is not idle")
     options = parser.parse_args()
-    main(options.runs, options.loaded)
+    with door():
+        main(options.runs, options.loaded)

@@ -10,13 +10,13 @@ into RUN/hessian. Diagonals that are there are not computed again, so a killed c
 
 import dataclasses
 import math
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import tyro
+from door import door, program
 from quiet import import_keras
 
 MEASURED = ("count", "minimum", "maximum", "mean", "mean_error", "std", "magnitude")
@@ -65,6 +65,7 @@ def main(config: Config) -> None:
                 measure(config, run, model, images, subnetwork, order).save(file_of(config, out, subnetwork, order))
                 bar.advance(1, f"{subnetwork}, data order {order}")
     write_report(config, run, networks, out)
+    run.close()
     print(f"\n{time.perf_counter() - started:.0f} s; hessian.csv, diagonals and the figure lie in {out.resolve()}")
 
 
@@ -175,7 +176,5 @@ def table(rows: list[dict[str, Any]], title: str) -> Any:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Config, description=__doc__))
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    with door():
+        main(tyro.cli(Config, description=__doc__, prog=program()))

@@ -10,12 +10,12 @@ into RUN/instability; curves that are there are not evaluated again, so a killed
 
 import dataclasses
 import itertools
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import tyro
+from door import door, program
 from quiet import import_keras
 
 IDENTITY = ("kind", "round", "init_seed", "first_order", "second_order", "split", "statistics")
@@ -65,6 +65,7 @@ def main(config: Config) -> None:
                     rows.append(row)
                 write_csv(rows, out / "curves.csv")
     write_report(rows, out, f"{run.config.dataset}, {run.config.model}", config.statistics)
+    run.close()
     print(f"\n{time.perf_counter() - started:.0f} s; curves.csv, barriers.csv and the figure lie in {out.resolve()}")
 
 
@@ -139,7 +140,5 @@ def _midpoint(rows: list[dict[str, Any]]) -> float:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Config, description=__doc__))
-    except (ValueError, FloatingPointError) as error:
-        sys.exit(f"error: {error}")
+    with door():
+        main(tyro.cli(Config, description=__doc__, prog=program()))

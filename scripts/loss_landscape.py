@@ -14,13 +14,13 @@ is kept, and the points of the one that is being made: the same command again go
 import dataclasses
 import hashlib
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import tyro
+from door import door, program
 from quiet import import_keras
 
 # What may differ between two calls: none of it changes a surface that is finished.
@@ -93,6 +93,7 @@ class Source:
         images: loads the training images.
         identity: what tells this source from others.
         title: what was trained on what.
+        close: raises FileNotFoundError if the networks were deleted on the way.
     """
 
     works: list[Work]
@@ -100,6 +101,7 @@ class Source:
     images: Callable[[], Any]
     identity: dict[str, Any]
     title: str
+    close: Callable[[], None] = lambda: None
 
 
 def main(config: Config) -> None:
@@ -113,7 +115,7 @@ def main(config: Config) -> None:
     source = (from_run if Path(config.paths[0]).is_dir() else from_files)(config)
     out = Path(config.out or Path(config.paths[0]) / "landscape" / config.plane)
     fresh = config.force or not (out / "config.json").exists()
-    kt.Run.open(out, dataclasses.asdict(config) | source.identity, free=FREE, force=config.force)
+    landscape = kt.Run.open(out, dataclasses.asdict(config) | source.identity, free=FREE, force=config.force)
     check_networks(out, {work.name: work.about["networks"] for work in source.works})
     missing = [work for work in source.works if not (out / f"{work.name}.h5").exists()]
     try:
@@ -124,6 +126,8 @@ def main(config: Config) -> None:
             shutil.rmtree(out)  # nothing was made: the next call may have other settings
         raise
     write_report(out, source.title)
+    landscape.close()
+    source.close()
     print(f"\n{time.perf_counter() - started:.0f} s; surfaces, tables and figures lie in {out.resolve()}")
 
 
@@ -190,6 +194,7 @@ def from_run(config: Config) -> Source:
         lambda: run.images("train", config.images_per_class),
         {"run": about},
         f"{run.config.dataset}, {run.config.model}",
+        run.close,
     )
 
 
@@ -244,7 +249,5 @@ def _listed(values: Iterable[Any]) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Config, description=__doc__))
-    except (ValueError, FloatingPointError) as error:
-        sys.exit(f"error: {error}")
+    with door():
+        main(tyro.cli(Config, description=__doc__, prog=program()))

@@ -9,11 +9,12 @@ independent, have extremely similar sparsity per layer, and prune weights of the
 Writes tables (CSV) and, from them alone, figures (PNG and PDF); trains nothing, seconds per ticket.
 """
 
+import contextlib
 import dataclasses
-import sys
 from pathlib import Path
 
 import tyro
+from door import door, program
 from quiet import import_keras
 
 KINDS = ("imp", "synthetic", "random")
@@ -58,13 +59,23 @@ class Group:
 
 def main(config: Config) -> None:
     import_keras()
+    from kerasticket.run_lock import RunLock
+
+    groups = groups_of(config)
+    out = folder_of(config)
+    reads = RunLock.of_readers(config.paths[0]) if config.paths[0].is_dir() else None
+    with RunLock.of_folder(out), reads or contextlib.nullcontext():
+        measure_all(config, groups, out)
+    print(f"\nTables and figures: {out.resolve()}")
+
+
+def measure_all(config: Config, groups: list[Group], out: Path) -> None:
+    """Writes all tables, and draws them."""
     from mask_report import draw, show
     from mask_tables import TABLES
     from progress import Progress
     from report import write_csv
 
-    groups = groups_of(config)
-    out = folder_of(config)
     rows: dict[str, list[dict]] = {name: [] for name in TABLES}
     with Progress(total=len(groups) * len(TABLES)) as bar:
         for group in groups:
@@ -80,7 +91,6 @@ def main(config: Config) -> None:
     show(out)
     if not rows["magnitudes"]:
         print("Initial magnitudes are not measured: pass --start, the ticket that pruning started from.")
-    print(f"\nTables and figures: {out.resolve()}")
 
 
 def groups_of(config: Config) -> list[Group]:
@@ -169,7 +179,5 @@ def folder_of(config: Config) -> Path:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Config, description=__doc__))
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    with door():
+        main(tyro.cli(Config, description=__doc__, prog=program()))

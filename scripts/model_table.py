@@ -17,6 +17,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from door import door, program
+
 from kerasticket.runs import atomic
 
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -49,7 +51,9 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog=program(), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--models", nargs="+", default=[""], help="parts of names; default: all")
     parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=list(BACKENDS))
     parser.add_argument("--csv", type=Path, default=ROOT / "assets" / "results" / "models.csv")
@@ -160,4 +164,5 @@ def markdown(rows: list[dict[str, str]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    with door():
+        main()

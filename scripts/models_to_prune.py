@@ -15,7 +15,7 @@ import numpy as np
 from keras import layers
 
 import kerasticket as kt
-from kerasticket.exchange import MasksWouldBeLost
+from kerasticket.exchange import MasksWouldBeLostError
 from kerasticket.params import differing
 from kerasticket.variables import SEED_STATE, raw_params
 
@@ -304,7 +304,7 @@ def save(model: keras.Model, folder: Path) -> None:
     kt.Ticket.dense(model).save(folder / "ticket.keras")
     try:
         model.save(folder / "model.keras")
-    except MasksWouldBeLost:
+    except MasksWouldBeLostError:
         (folder / "model.keras").unlink(missing_ok=True)  # Keras opens it before it asks for the config
 
 

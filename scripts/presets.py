@@ -7,6 +7,8 @@ import argparse
 import dataclasses
 import difflib
 
+from door import program
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -136,6 +138,5 @@ def parse(arguments: list[str], presets: dict[str, Config], doc: str | None) -> 
         hint = f" Did you mean '{near[0]}'?" if near else ""
         raise ValueError(f"Expected a preset among {list(presets)}. Received: '{known.preset}'.{hint}")
     heading = f"{doc}\nPresets (--preset NAME, default digits): {', '.join(presets)}.\n"
-    return tyro.cli(
-        Config, default=presets[known.preset], args=rest, description=heading, prog=f"--preset {known.preset}"
-    )
+    called = program() if rest == arguments else f"{program()} --preset {known.preset}"
+    return tyro.cli(Config, default=presets[known.preset], args=rest, description=heading, prog=called)

@@ -10,11 +10,11 @@ barriers means something only where the barrier of IMP is clearly above zero: th
 
 import csv
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Any
 
 import tyro
+from door import door, program
 
 LEAST_BARRIER = 0.01  # of IMP, in nats: below it the ratio is one of noises
 
@@ -34,10 +34,8 @@ class Config:
 
 
 def main(config: Config) -> None:
-    from report import write_csv
-
-    from kerasticket import figures
-    from kerasticket.runs import atomic
+    from kerasticket.run_lock import RunLock
+    from kerasticket.runs import check_writable
 
     names = [Path(run).name for run in config.runs]
     if len(set(names)) < len(names):  # which the figure would join into one line
@@ -47,6 +45,19 @@ def main(config: Config) -> None:
     if not rows:
         raise ValueError(f"Expected a round with synthetic and IMP tickets. Received: none in {list(config.runs)}.")
     out = Path(config.out)
+    check_writable(out)
+    with RunLock.of_folder(out):
+        write_report(rows, out)
+    print(f"ratios.csv and the figure lie in {out.resolve()}")
+
+
+def write_report(rows: list[dict[str, Any]], out: Path) -> None:
+    """ratios.csv, its lines on the terminal, and the figure."""
+    from report import write_csv
+
+    from kerasticket import figures
+    from kerasticket.runs import atomic
+
     write_csv(rows, out / "ratios.csv")
     for row in rows:
         left_out = "" if row["drawn"] else f"   not drawn: IMP's barrier is {row['imp_barrier']:.3f}"
@@ -58,7 +69,6 @@ def main(config: Config) -> None:
     for ending in ("png", "pdf"):
         with atomic(out / f"figure.{ending}") as temporary:
             figure.savefig(temporary, dpi=150, format=ending)
-    print(f"ratios.csv and the figure lie in {out.resolve()}")
 
 
 def ratios(run: Path, rounds: tuple[int, ...], statistics: str | None = None) -> list[dict[str, Any]]:
@@ -111,7 +121,5 @@ def _rows(path: Path, **values: str) -> list[dict[str, str]]:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Config, description=__doc__))
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    with door():
+        main(tyro.cli(Config, description=__doc__, prog=program()))

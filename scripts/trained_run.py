@@ -13,6 +13,7 @@ from presets import Config
 import kerasticket as kt
 from kerasticket.data.images import choose_per_class
 from kerasticket.params import Params
+from kerasticket.run_lock import RunLock
 from kerasticket.runs import check_writable, read_json, write_json
 
 
@@ -35,10 +36,12 @@ class TrainedRun:
     Attributes:
         run: the folder.
         config: that it was made with.
+        locks: what keeps others from deleting the run, and from writing to the folder that was claimed.
     """
 
     run: kt.Run
     config: Config
+    locks: list[RunLock] = dataclasses.field(default_factory=list, compare=False, repr=False)
 
     @classmethod
     def open(cls, folder: str) -> "TrainedRun":
@@ -53,7 +56,8 @@ class TrainedRun:
         if not fields <= stored.keys():
             raise ValueError(f"Expected the folder of a run of distilled_pruning.py. Received: '{folder}'.")
         values: dict[str, Any] = {name: tuple(v) if isinstance(v := stored[name], list) else v for name in fields}
-        opened = cls(kt.Run(Path(folder)), Config(**values))
+        reads = RunLock.of_readers(folder)
+        opened = cls(kt.Run(Path(folder)), Config(**values), [reads] if reads else [])
         if not opened.trainings:
             raise ValueError(
                 f"Expected trained networks in '{folder}'. Received: none. Make them with distilled_pruning.py "
@@ -62,8 +66,13 @@ class TrainedRun:
         return opened
 
     def claim(self, out: Path) -> None:
-        """Notes in a folder of results which run they are of; raises ValueError if they are of another one."""
+        """Takes a folder for results, and notes in it which run they are of.
+
+        Raises:
+            ValueError: they are of another run, or another process writes there.
+        """
         check_writable(out)
+        self.locks.append(RunLock.of_folder(out))
         about = {name: v for name, v in dataclasses.asdict(self.config).items() if name not in FREE}
         about, known = json.loads(json.dumps(about)), out / "run.json"
         before = read_json(known) if known.exists() else about
@@ -74,6 +83,11 @@ class TrainedRun:
                 f"results are of a run with another {', '.join(other)}. Choose another --out."
             )
         write_json(known, about)
+
+    def close(self) -> None:
+        """Ends the work; raises FileNotFoundError if the run or the claimed folder was deleted on the way."""
+        for lock in self.locks:
+            lock.__exit__(None, None, None)
 
     @cached_property
     def trainings(self) -> dict[Subnetwork, dict[int, dict]]:

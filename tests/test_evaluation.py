@@ -178,3 +178,19 @@ def test_a_folder_of_something_else_is_refused(digits, tmp_path, monkeypatch):
 def test_real_images_have_no_controls(digits):
     with pytest.raises(ValueError, match=r"Expected a DistilledSet; for real images pass build=. Received: ImageSet"):
         evaluate(digits, digits)
+
+
+@pytest.mark.same_on_every_backend
+def test_classes_of_different_numbers_have_controls_of_the_same(digits):
+    data = kt.data.mix(digits, 3, 2)
+    counts = np.array([3, 1, 2, 3, 3, 1, 2, 3, 3, 0])
+    chosen = np.concatenate([np.flatnonzero(data.labels == label)[:count] for label, count in enumerate(counts)])
+    unequal = dataclasses.replace(data, images=data.images[chosen], labels=data.labels[chosen])
+    beside = controls(unequal, digits)
+    assert list(beside) == ["random_real", "mix"]
+    for control in beside.values():
+        np.testing.assert_array_equal(np.bincount(control.labels, minlength=10), counts)
+        real = {
+            image.tobytes() for image in (kt.data.random_real(digits, 3, 0) if control.factor == 1 else data).images
+        }
+        assert all(image.tobytes() in real for image in control.images)

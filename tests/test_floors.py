@@ -9,7 +9,7 @@ pytestmark = pytest.mark.same_on_every_backend
 
 PACKAGE = Path(__file__).parents[1] / "kerasticket"
 FLOORS = {
-    0: ["names", "params", "masks", "records", "runs", "seeds", "hdf5", "dead_units", "tables"],
+    0: ["names", "params", "masks", "records", "run_lock", "runs", "seeds", "hdf5", "dead_units", "tables"],
     1: ["autodiff", "fused", "precision", "events", "live"],
     2: [
         *("layers", "models", "optimizers", "optimizer_state", "variables", "where", "exchange", "masking"),
@@ -17,7 +17,7 @@ FLOORS = {
         *("controls", "tickets", "npz", "foreign"),
     ],
     3: ["data"],
-    4: ["training", "pruning", "distillation"],
+    4: ["ends", "training", "pruning", "distillation"],
     5: ["analysis"],
     6: ["figures"],
 }

@@ -248,3 +248,17 @@ def test_a_model_that_xla_compiles_as_a_whole_is_trained_alike():
         losses.append(model.fit(x, y, epochs=2, shuffle=False, verbose=0).history["loss"])
         assert model.predict(x, verbose=0).shape == (8, 10)
     np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+def test_a_known_batch_does_not_take_the_trace_of_an_unknown_one():
+    """Else a process that has trained before would round otherwise than one that has not."""
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("the clusters are TensorFlow's")
+    import tensorflow as tf
+
+    from kerasticket.fused.xla import cluster
+
+    known, unknown = tf.TensorSpec((3, 2)), tf.TensorSpec((None, 2))
+    doubled = cluster(lambda x: x + x)
+    shapes = [tuple(tf.function(lambda x: doubled(x)).get_concrete_function(s).output_shapes) for s in (unknown, known)]
+    assert shapes == [(None, 2), (3, 2)]

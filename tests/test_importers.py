@@ -431,3 +431,19 @@ def test_the_published_set_of_mtt(monkeypatch):
     assert read.images.std() == pytest.approx(0.55, abs=0.02)
     with pytest.raises(ValueError, match="looks like 'zca'"):
         importers.read(MTT, "mtt", real=real, space="normalised")
+
+
+def test_soft_labels_that_are_logits_are_read_at_their_temperature(tmp_path, digits, stored):
+    images, labels = stored
+    logits = (np.eye(10) * 6 - 3).astype(np.float32)[labels]
+    path = write("arrays", tmp_path, images, logits)
+    with pytest.raises(ValueError, match=r"Received: values in \[-3, 3\], which look like logits.*temperature"):
+        importers.read(path, "arrays", real=digits)
+    read = importers.read(path, "arrays", real=digits, temperature=2.0)
+    exponents = np.exp(logits / 2.0)
+    np.testing.assert_allclose(read.labels, exponents / exponents.sum(axis=1, keepdims=True), rtol=1e-6)
+    with pytest.raises(ValueError, match="temperature > 0"):
+        importers.read(path, "arrays", real=digits, temperature=0.0)
+    (tmp_path / "hard").mkdir()
+    with pytest.raises(ValueError, match=r"holds classes and no logits. Received: temperature=1\.0"):
+        importers.read(write("arrays", tmp_path / "hard", images, labels), "arrays", real=digits, temperature=1.0)

@@ -129,3 +129,20 @@ def test_teachers_that_do_not_fit_are_refused(digits, brightness):
     broken.set_weights([weight * np.nan for weight in broken.get_weights()])
     with pytest.raises(ValueError, match="400 that are not"):
         soft_labels(stored, broken)
+
+
+def test_probabilities_of_a_teacher_are_taken_as_such():
+    """A teacher that ends in a softmax gives the labels of the same one without it, at every temperature."""
+    data = kt.data.mix(kt.data.load("digits", images_per_class=2), 1, 1)
+    labels, weights = [], None
+    for activation in (None, "softmax"):
+        last = layers.Dense(10, activation=activation, name="out")
+        teacher = keras.Sequential([keras.Input(data.input_shape), layers.Flatten(name="flat"), last])
+        weights = weights or teacher.get_weights()
+        teacher.set_weights(weights)
+        labels.append(kt.distillation.soft_labels(data, teacher, 2.0).labels)
+    np.testing.assert_allclose(labels[1], labels[0], rtol=1e-4)
+    last.activation = keras.activations.sigmoid
+    sigmoids = keras.Sequential([keras.Input(data.input_shape), layers.Flatten(name="flat"), last])
+    with pytest.raises(ValueError, match="logits or in a softmax. Received: .*of sigmoids"):
+        kt.distillation.soft_labels(data, sigmoids)

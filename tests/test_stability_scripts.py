@@ -1,6 +1,8 @@
 """instability.py on a small run of digits: what it writes, what it skips, what it refuses."""
 
 import csv
+import errno
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -198,3 +200,41 @@ def test_ratios_of_synthetic_over_imp_tickets(tmp_path, capsys):
     with pytest.raises(ValueError, match="without results.csv"):
         stability_ratios.main(stability_ratios.Config((str(run),)))
     assert "x0.20" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("script", "options", "result"),
+    [(instability, {"alphas": 2}, "curves.csv"), (hessian, {"coordinates": 3, "images": 8}, "hessian.csv")],
+)
+def test_a_full_disk_is_said_and_the_same_command_goes_on(script, options, result, run_folder, tmp_path, monkeypatch):
+    wanted, config = tmp_path / "whole", script.Config(str(run_folder), out=str(tmp_path / "out"), **options)
+    script.main(script.Config(str(run_folder), out=str(wanted), **options))
+    writes, replace = [], os.replace
+
+    def full(*paths):
+        writes.append(paths)
+        if len(writes) > 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(*paths)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", full)
+        with pytest.raises(OSError, match=r"The disk is full: '.*' could not be written.*the same command again"):
+            script.main(config)
+    script.main(config)
+    assert (tmp_path / "out" / result).read_text() == (wanted / result).read_text()
+    assert sorted(path.name for path in wanted.iterdir()) == sorted(path.name for path in (tmp_path / "out").iterdir())
+
+
+def test_results_that_are_deleted_on_the_way_are_missed(run_folder, tmp_path, monkeypatch):
+    config = instability.Config(str(run_folder), alphas=2, out=str(tmp_path / "out"))
+    between = instability.Lines.between
+
+    def deleted(*arguments):
+        shutil.rmtree(tmp_path / "out")
+        return between(*arguments)
+
+    monkeypatch.setattr(instability.Lines, "between", deleted)
+    with pytest.raises(FileNotFoundError, match=r"out' was deleted, moved or emptied.*Run the same command again"):
+        instability.main(config)
+    assert not (tmp_path / "out").exists()

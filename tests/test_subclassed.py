@@ -10,7 +10,7 @@ import pytest
 from keras import layers
 
 import kerasticket as kt
-from kerasticket.exchange import MasksWouldBeLost
+from kerasticket.exchange import MasksWouldBeLostError
 from kerasticket.params import differing
 from kerasticket.variables import raw_params
 
@@ -97,7 +97,7 @@ def test_files_that_would_lose_the_masks_are_refused(name, tmp_path):
         lambda: model.to_json(),
         lambda: keras.models.clone_model(model),
     ):
-        with pytest.raises(MasksWouldBeLost, match=r"without masks again.*Ticket\.dense\(model\)\.save"):
+        with pytest.raises(MasksWouldBeLostError, match=r"without masks again.*Ticket\.dense\(model\)\.save"):
             write()
 
 

@@ -55,6 +55,7 @@ class Objective:
 
     def __init__(self, model: keras.Model, data: Any, *, batch_size: int = 256):
         self.loss = compiled_loss(model)
+        self._above = above(self.loss)
         batches = list(read(data, batch_size))
         check_deterministic(model, batches[0][0])
         self.model = model
@@ -119,7 +120,7 @@ class Objective:
         """Sum of the losses of a batch, and how many of its examples are classified right."""
         outputs, _ = self.model.stateless_call(trainable, other, inputs, **autodiff.mode(self.model, False))
         loss = autodiff.mean_of_loss(self.loss, targets, outputs)
-        return loss * ops.cast(ops.shape(inputs)[0], loss.dtype), number_right(targets, outputs)
+        return loss * ops.cast(ops.shape(inputs)[0], loss.dtype), number_right(targets, outputs, self._above)
 
 
 def read(data: Any, batch_size: int) -> Iterator[Batch]:
@@ -169,16 +170,34 @@ def check_deterministic(model: keras.Model, inputs: np.ndarray) -> None:
         )
 
 
-def number_right(targets, outputs):
+def above(loss: Any) -> float | None:
+    """Where a binary cross-entropy has outputs of its second class begin; None for another loss.
+
+    >>> above(keras.losses.BinaryCrossentropy(from_logits=True)), above(keras.losses.get("binary_crossentropy"))
+    (0.0, 0.5)
+    """
+    binary = (keras.losses.BinaryCrossentropy, keras.losses.BinaryFocalCrossentropy)
+    functions = (keras.losses.binary_crossentropy, keras.losses.binary_focal_crossentropy)
+    if not isinstance(loss, binary) and loss not in functions:
+        return None
+    return 0.0 if getattr(loss, "from_logits", False) else 0.5
+
+
+def number_right(targets, outputs, above: float | None = None):
     """How many examples the outputs classify as the targets say; NaN where the targets are no classes by their shape.
 
-    Classes are one number for each example, or as many as the outputs have, of which the largest is right.
+    Classes are one number for each example, or as many as the outputs have, of which the largest is right. Of one
+    output, those `above` are of class 1, others of class 0; None: they are no classes.
 
     >>> int(number_right(np.array([1, 0]), np.array([[0.1, 0.9], [0.2, 0.8]])))
     1
     """
     one_hot = len(targets.shape) == 2 and targets.shape[-1] == outputs.shape[-1]
-    labels = len(targets.shape) == 1 or targets.shape[1:] == (1,)
+    labels = len(targets.shape) == 1 or tuple(targets.shape[1:]) == (1,)
+    if above is not None and labels and (len(outputs.shape) == 1 or tuple(outputs.shape[1:]) == (1,)):
+        chosen = ops.cast(ops.greater(ops.reshape(outputs, (-1,)), above), "int32")
+        right = ops.equal(ops.cast(ops.reshape(targets, (-1,)), "int32"), chosen)
+        return ops.sum(ops.cast(right, "float32"))
     if len(outputs.shape) != 2 or outputs.shape[-1] < 2 or not (one_hot or labels):
         return ops.full((), np.nan, "float32")
     labels = ops.argmax(targets, -1) if one_hot else ops.reshape(targets, (-1,))

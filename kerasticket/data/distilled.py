@@ -121,7 +121,11 @@ class DistilledSet:
                 f"Received: {self.labels.dtype} of shape {self.labels.shape}"
             )
         if not np.allclose(self.labels.sum(axis=-1), 1, atol=1e-3) or self.labels.min() < 0:
-            raise ValueError("soft labels must be non-negative and sum to 1 for each image.")
+            raise ValueError(
+                "soft labels must be non-negative and sum to 1 for each image. Received: values in "
+                f"[{self.labels.min():.3g}, {self.labels.max():.3g}]. If they are logits, pass their softmax, or read "
+                "their file by kerasticket.data.importers.read(..., temperature=1.0)."
+            )
 
     def _check_space(self) -> None:
         if self.space not in SPACES:

@@ -143,6 +143,7 @@ def read(
     space: str | None = None,
     factor: int | None = None,
     index: int = -1,
+    temperature: float | None = None,
     **fields: Any,
 ) -> DistilledSet:
     """Reads a distilled set of another project; torch is not needed, and nothing in the file is run.
@@ -157,6 +158,8 @@ def read(
         factor: multi-formation cells per side; default: what IDC's folder name says, else the format's usual one
             (IDC: 2).
         index: which set of a file of several ("dc", "dsa", "dm").
+        temperature: of soft labels that the file holds as logits: labels are softmax(logits / temperature). None: it
+            holds probabilities.
         **fields: of `DistilledSet`, instead of what `real` says: class_names, source, mean, std, zca.
 
     Raises:
@@ -186,6 +189,10 @@ def read(
         factor = _usual_factor(chosen, path)
     known = tuple(fields.get("class_names") or (real.class_names if real else ()))
     labels = _by_name(labels, contents.names, known, path)
+    if labels.ndim == 2:
+        labels = _probabilities(labels, temperature, path)
+    elif temperature is not None:
+        raise ValueError(f"{path} holds classes and no logits. Received: temperature={temperature}")
     about = _about(real, space, labels, known or contents.names) | fields
     distilled = DistilledSet(images, labels, method=format, space=space, factor=factor, **about)
     if real is not None:
@@ -233,6 +240,23 @@ def _labels(labels: Any, path: Path) -> np.ndarray:
     if labels.ndim < 2 and not np.array_equal(labels, np.trunc(labels)):
         raise ValueError(f"{path} must hold whole numbers as labels. Received: {labels[:5]}")
     return labels.astype(np.float32) if labels.ndim == 2 else labels.astype(np.int64)
+
+
+def _probabilities(labels: np.ndarray, temperature: float | None, path: Path) -> np.ndarray:
+    """Soft labels that sum to 1."""
+    if temperature is None:
+        if labels.min() < 0 or not np.allclose(labels.sum(axis=1), 1, atol=1e-3):
+            raise ValueError(
+                f"{path} must hold soft labels that are not negative and sum to 1. Received: values in "
+                f"[{labels.min():.3g}, {labels.max():.3g}], which look like logits. Pass temperature=1.0, or the one "
+                "that they are meant for, if they are."
+            )
+        return labels
+    if not temperature > 0 or not np.isfinite(labels).all():
+        raise ValueError(f"Expected temperature > 0 and finite logits in {path}. Received: temperature={temperature}")
+    scaled = (labels.astype(np.float64) - labels.max(axis=1, keepdims=True)) / temperature
+    probabilities = np.exp(scaled)
+    return (probabilities / probabilities.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 def _is_numbers(value: Any) -> bool:

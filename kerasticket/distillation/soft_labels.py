@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasticket import optimizer_state
+from kerasticket import ends, optimizer_state
 from kerasticket.data import Augmentation, DistilledSet, ImageSet, pipeline
 from kerasticket.data.multi_formation import decode_cells
 from kerasticket.distillation.networks import fresh_network
@@ -67,13 +67,13 @@ def soft_labels(distilled: DistilledSet, teacher: keras.Model, temperature: floa
 
     Args:
         distilled: what `teacher` has the classes, shape and normalisation of.
-        teacher: gives logits (batch, classes), such as `trained_teacher`.
+        teacher: gives logits or, by a softmax, probabilities (batch, classes), such as `trained_teacher`.
         temperature: above 1 softer, below 1 harder (Hinton et al. 2015, arXiv 1503.02531, section 2).
         about: what to write down of the teacher in `settings["labels"]`, beside name and temperature.
 
     Raises:
-        ValueError: the temperature is not positive, the teacher is of another shape or gives values that are not
-            finite.
+        ValueError: the temperature is not positive, the teacher is of another shape, ends in sigmoids, or gives values
+            that are not finite.
 
     Example:
 
@@ -91,6 +91,10 @@ def soft_labels(distilled: DistilledSet, teacher: keras.Model, temperature: floa
             f"Expected a teacher from {shapes[0]} to logits {shapes[1]}, as the set has images and classes. "
             f"Received: one from {teacher.input_shape} to {teacher.output_shape}."
         )
+    if ends.end_of(teacher) == ends.SIGMOIDS:
+        raise ValueError(
+            f"Expected a teacher that ends in logits or in a softmax. Received: '{teacher.name}', of sigmoids."
+        )
     labels = _probabilities(distilled, teacher, temperature)
     said = {"temperature": temperature, "teacher": teacher.name} | about
     return dataclasses.replace(distilled, labels=labels, settings=distilled.settings | {"labels": said})
@@ -107,6 +111,8 @@ def _probabilities(distilled: DistilledSet, teacher: keras.Model, temperature: f
         raise ValueError(
             f"Expected finite outputs of the teacher. Received: {np.sum(~np.isfinite(logits))} that are not."
         )
+    if ends.end_of(teacher) == ends.SOFTMAX:
+        logits = np.log(np.maximum(logits, np.finfo(np.float32).tiny))  # whose softmax they are
     scaled = (logits - logits.max(axis=1, keepdims=True)) / temperature
     probability = np.exp(scaled)
     probability /= probability.sum(axis=1, keepdims=True)

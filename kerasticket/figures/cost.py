@@ -4,9 +4,10 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from kerasticket.figures.style import STYLES
+from kerasticket.figures.style import STYLES, draws_rows
 
 
+@draws_rows("axis", "value", "seconds")
 def growth(rows: list[dict]) -> Figure:
     """How time grows with the work: one log-log panel per axis, with its slope.
 

@@ -4,9 +4,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from kerasticket.figures.style import distinct, mean_and_std, plain_axes, styles_of, where
+from kerasticket.figures.style import distinct, draws_rows, mean_and_std, plain_axes, styles_of, where
 
 
+@draws_rows("kind", "sparsity", "accuracy")
 def criterion_curves(rows: list[dict], title: str = "") -> Figure:
     """Test accuracy against the share of weights that is kept, on a log axis; a line per kind of ticket.
 

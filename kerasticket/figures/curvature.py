@@ -15,6 +15,13 @@ def diagonals(groups: list[tuple[str, int, np.ndarray]], title: str = "") -> Fig
         groups: (kind, round, entries) of each network; those of one kind and round are pooled.
         title: what was measured, printed above.
     """
+    if not groups or not all(isinstance(group, (tuple, list)) and len(group) == 3 for group in groups):
+        what = ", ".join(sorted({type(group).__name__ for group in groups})) or "none"
+        raise ValueError(
+            f"Expected groups for figures.diagonals: (kind, round, entries) of each network. Received: {what}. Of a "
+            "Diagonal, entries are np.concatenate([diagonal.values[path][seen] for path, seen in "
+            "diagonal.sampled.items()])."
+        )
     keys = sorted({(kind, index) for kind, index, _ in groups}, key=lambda key: (KINDS.index(key[0]), key[1]))
     with plain_axes():
         figure = Figure(figsize=(6.4, 4), layout="constrained")

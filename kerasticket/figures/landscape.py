@@ -33,6 +33,14 @@ def landscapes(panels: dict[str, Surface], quantity: str = "loss", title: str = 
         is logarithmic; the contour lines, of the loss alone, have levels of each panel's own. Discs are nets that lie
         in the plane, circles the projections of others, which have another loss.
     """
+    if not isinstance(panels, dict) or not panels or not all(isinstance(each, Surface) for each in panels.values()):
+        of = f" of {next(iter(panels.values()))!r:.60}" if isinstance(panels, dict) and panels else ""
+        raise ValueError(
+            "Expected panels for figures.landscapes: a dict of Surface, such as {'dense': surface}. "
+            f"Received: {type(panels).__name__}{of}. They come from kerasticket.analysis.loss_plane or Surface.load."
+        )
+    if quantity not in ("loss", "accuracy"):
+        raise ValueError(f"Expected quantity 'loss' or 'accuracy'. Received: {quantity!r}.")
     values = {name: getattr(surface, quantity) for name, surface in panels.items()}
     norm = _scale(np.concatenate(list(values.values())), quantity)
     columns = 3 if len(panels) == 3 else min(len(panels), 2)

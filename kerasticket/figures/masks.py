@@ -3,9 +3,10 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from kerasticket.figures.style import distinct, legend_below, mean_and_std, plain_axes, styles_of, where
+from kerasticket.figures.style import distinct, draws_rows, legend_below, mean_and_std, plain_axes, styles_of, where
 
 
+@draws_rows("seed", "round", "kind", "layer", "sparsity", "erk_density", "uniform_density")
 def layer_sparsity(rows: list[dict], title: str = "") -> Figure:
     """Sparsity of each layer under each kind of mask, beside ERK and uniform sparsity at the same total.
 
@@ -34,6 +35,7 @@ def layer_sparsity(rows: list[dict], title: str = "") -> Figure:
     return figure
 
 
+@draws_rows("seed", "round", "a", "b", "layer", "iou", "expected_iou", "phi", "phi_std")
 def mask_independence(rows: list[dict], title: str = "") -> Figure:
     """Overlap of two masks in each layer beside that of independent ones, and their correlation phi.
 
@@ -75,6 +77,7 @@ def _draw_overlap(upper, lower, rows: list[dict], layers: list[str], styles: dic
         upper.scatter(x, _by_layer(of_pair, layers, "expected_iou")[0], s=90, marker="_", color=style["color"])
 
 
+@draws_rows("seed", "round", "kind", "low", "high", "pruned", "total")
 def pruned_magnitudes(rows: list[dict], title: str = "") -> Figure:
     """How large pruned weights were at initialisation: their histogram, and the share pruned at each magnitude.
 

@@ -4,9 +4,10 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from kerasticket.figures.style import STYLES, mean_and_std
+from kerasticket.figures.style import STYLES, draws_rows, mean_and_std
 
 
+@draws_rows("kind", "round", "sparsity", "accuracy", "stored", "decoded")
 def performance(rows: list[dict], title: str = "") -> Figure:
     """Accuracy and data used against sparsity, as Figure 2 of McDermott & Parhi (arXiv 2503.17905).
 

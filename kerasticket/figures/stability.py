@@ -3,9 +3,10 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from kerasticket.figures.style import DASHES, OTHERS, STYLES, distinct, mean_and_std, plain_axes, where
+from kerasticket.figures.style import DASHES, OTHERS, STYLES, distinct, draws_rows, mean_and_std, plain_axes, where
 
 
+@draws_rows("kind", "round", "sparsity", "alpha", "loss")
 def linear_paths(rows: list[dict], title: str = "") -> Figure:
     """Loss between trainings that differ in data order, as Figures 3 and 4 of McDermott & Parhi (arXiv 2503.17905).
 
@@ -75,6 +76,7 @@ def _line(rows: list[dict]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 RATIOS = ("barrier_ratio", "accuracy_ratio", "compression")
 
 
+@draws_rows("run", "round", "sparsity", "accuracy_ratio", "barrier_ratio", "compression")
 def stability_ratios(rows: list[dict]) -> Figure:
     """Synthetic over IMP tickets, in accuracy against barrier, as Figure 6 of McDermott & Parhi (arXiv 2503.17905).
 

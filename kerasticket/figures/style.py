@@ -1,6 +1,8 @@
 """Colours, markers and small helpers that the figures share."""
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -55,3 +57,34 @@ def styles_of(names: list[str]) -> dict[str, dict]:
 def legend_below(figure: Figure, axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+
+
+def draws_rows(*columns: str) -> Callable:
+    """A decorator of functions of `rows`: raises ValueError, naming what to pass, unless all rows have the columns."""
+
+    def decorated(function: Callable) -> Callable:
+        @functools.wraps(function)
+        def checked(rows: Any, *arguments: Any, **options: Any) -> Figure:
+            check_rows(function.__name__, rows, columns)
+            return function(rows, *arguments, **options)
+
+        return checked
+
+    return decorated
+
+
+def check_rows(name: str, rows: Any, columns: tuple[str, ...]) -> None:
+    expected = f"Expected rows for figures.{name}: a list of dicts with {', '.join(columns)}."
+    if not isinstance(rows, (list, tuple)) or hasattr(rows, "_fields") or not rows:
+        what = "none" if isinstance(rows, list) else f"a {type(rows).__name__}"
+        raise ValueError(f"{expected} Received: {what}. The CSV files of the scripts hold such rows.")
+    for row in rows:
+        if not isinstance(row, Mapping):
+            fields = getattr(row, "__dataclass_fields__", getattr(row, "_fields", ()))
+            lacks = ", ".join(column for column in columns if column not in fields)
+            advice = "Pass dataclasses.asdict(record) of each" if fields else "Pass dicts"
+            advice += f", with {lacks} beside" if fields and lacks else ""
+            raise ValueError(f"{expected} Received: a {type(row).__name__} among them. {advice}.")
+        missing = ", ".join(column for column in columns if column not in row)
+        if missing:
+            raise ValueError(f"{expected} Received: a row without {missing}, of {sorted(map(str, row))}.")

@@ -6,7 +6,9 @@ slices, whose few partial results the next cluster adds up; each cluster is a fu
 XLA would otherwise fuse across them. Convolutions and matrix products are none of its business: they stay with oneDNN.
 """
 
-from typing import NamedTuple
+import functools
+from collections.abc import Hashable
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -92,8 +94,26 @@ def _plain_second_derivative(arguments, form: Form, *cotangents):
 
 
 def cluster(function):
-    """The function as a program that XLA compiles by itself, once for each shape."""
-    return tf.function(function, jit_compile=True, autograph=False)
+    """The function as a program that XLA compiles by itself, once for each shape.
+
+    Each shape has a `tf.function` of its own: one for all would take, for a batch of a known size, the trace of an
+    unknown one where it has that already, and a process that has trained before would round otherwise than another.
+    """
+    programs: dict[Hashable, Any] = {}
+
+    @functools.wraps(function)
+    def call(*arguments):
+        key = tuple(_kind(leaf) for leaf in tf.nest.flatten(arguments))
+        if key not in programs:
+            programs[key] = tf.function(function, jit_compile=True, autograph=False)
+        return programs[key](*arguments)
+
+    return call
+
+
+def _kind(leaf) -> Hashable:
+    """What decides a trace: of tensors type and shape as far as it is known, of all else itself."""
+    return (leaf.dtype, tuple(leaf.shape)) if tf.is_tensor(leaf) else leaf
 
 
 @cluster

@@ -21,8 +21,11 @@ from kerasticket.pruning.structures import Structure
 Target = float | Mapping[str, float]
 
 
-class AlreadyPassed(ValueError):
+class AlreadyPassedError(ValueError):
     """The mask is sparser than the target; pruned weights do not come back."""
+
+
+AlreadyPassed = AlreadyPassedError  # its name before
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +142,7 @@ class Allocation:
         mask = masking.get_mask(model)
         try:
             return not differing(self._rehearsed(Allocation.to_sparsity, model, mask, target), mask)
-        except AlreadyPassed:
+        except AlreadyPassedError:
             return True
 
     def is_beyond(self, model: keras.Model, target: Target) -> bool:
@@ -193,7 +196,7 @@ def _fraction(units: Mask, target: float) -> float:
     keep, remaining = masks.total(units) - masks.number_to_prune(masks.total(units), target), masks.kept(units)
     if keep > remaining:
         where = "the mask" if len(units) > 1 else f"'{next(iter(units))}'"
-        raise AlreadyPassed(
+        raise AlreadyPassedError(
             f"Expected a target of at least the sparsity that {where} has, {masks.sparsity(units):.4f}: pruned "
             f"weights do not come back. Received: target={target}."
         )
