@@ -36,11 +36,10 @@ def write(path: str | Path, format: str, about: dict[str, Any], arrays: dict[str
     Raises:
         ValueError: the folder cannot be written to.
     """
-    with atomic(path) as temporary:
-        with created(temporary) as file:
-            file.attrs["format"], file.attrs["about"] = format, json.dumps(about)
-            for name, array in arrays.items():
-                file.create_dataset(name, data=array)
+    with atomic(path) as temporary, created(temporary) as file:
+        file.attrs["format"], file.attrs["about"] = format, json.dumps(about)
+        for name, array in arrays.items():
+            file.create_dataset(name, data=array)
 
 
 def read(path: str | Path, format: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -119,7 +118,25 @@ def arrays(file: h5py.File, names: Any) -> dict[str, np.ndarray]:
     return {name: dataset[()] for name, dataset in found.items()}
 
 
-def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
+def check_all(file: h5py.File, size: int) -> None:
+    """Raises ValueError where anything in a file of this size leads out of it, or claims more than it has."""
+    claimed, groups, seen = 0, [file["/"]], set()
+    while groups:
+        group = groups.pop()
+        if group.id in seen:
+            raise ValueError(f"group '{group.name}' is there twice")
+        seen.add(group.id)
+        for name in group:
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise ValueError(f"'{name}' is a link")
+            if isinstance(group[name], h5py.Group):
+                groups.append(group[name])
+            else:
+                claimed += _dataset(group, name, "biufcSUOV").nbytes
+    limits.check(claimed, size)
+
+
+def _dataset(file: h5py.Group, name: str, kinds: str = "biufc") -> h5py.Dataset:
     if name not in file:
         raise ValueError(f"it has no array '{name}'")
     if not isinstance(file.get(name, getlink=True), h5py.HardLink) or not isinstance(file[name], h5py.Dataset):
@@ -127,7 +144,7 @@ def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
     dataset = file[name]
     if dataset.external or dataset.is_virtual:
         raise ValueError(f"'{name}' lies in another file")
-    if dataset.dtype.kind not in "biufc":
+    if dataset.dtype.kind not in kinds:
         raise ValueError(f"'{name}' has {dataset.dtype}, no numbers")
     made = dataset.id.get_create_plist()
     if not {made.get_filter(i)[0] for i in range(made.get_nfilters())} <= _FILTERS:

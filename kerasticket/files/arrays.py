@@ -118,6 +118,6 @@ def _array(stream: IO[bytes], size: int) -> np.ndarray:
     flat = np.empty(count, dtype)
     if flat.nbytes:
         fill(stream, flat.view(np.uint8).data)
-    if dtype == bool and count and flat.view(np.uint8).max() > 1:
+    if dtype.kind == "b" and count and flat.view(np.uint8).max() > 1:
         raise ValueError("booleans that are neither 0 nor 1")
     return flat.reshape(shape[::-1]).T if by_columns else flat.reshape(shape)

@@ -25,6 +25,8 @@ def check(values: Mapping[str, Any], hints: Mapping[str, Any], where: str) -> No
 
 
 def _is(value: Any, hint: Any) -> bool:
+    if hint is Any:
+        return True
     kind, parts = typing.get_origin(hint), typing.get_args(hint)
     if kind in (types.UnionType, typing.Union):
         return any(_is(value, part) for part in parts)
