@@ -52,7 +52,7 @@ def read(path: str | Path, format: str) -> tuple[dict[str, Any], dict[str, np.nd
         with opened(path) as file:
             found = text(file, "format")
             if found == format:
-                about = json_text.loads(text(file, "about"))
+                about = json_text.loads(text(file, "about") or "")
                 if not isinstance(about, dict):
                     raise ValueError(f"its description is a {type(about).__name__}")
                 return about, arrays(file, file)

@@ -69,9 +69,8 @@ def read(out: Path) -> list[dict[str, Any]]:
     rows = read_rows(out / "surfaces.csv", None, {"sparsity": float} | dict.fromkeys(NUMBERS, float))
     for row in rows:
         if not row.keys() >= TEXTS:
-            raise ValueError(
-                f"Expected the columns {sorted(TEXTS)} in '{out / 'surfaces.csv'}'. Received: {list(row)}."
-            )
+            path = out / "surfaces.csv"
+            raise ValueError(f"Expected the columns {sorted(TEXTS)} in '{path}'. Received: {list(row)}.")
     return rows
 
 
