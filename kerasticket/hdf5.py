@@ -142,6 +142,8 @@ def _dataset(file: h5py.Group, name: str, kinds: str = "biufc") -> h5py.Dataset:
     if not isinstance(file.get(name, getlink=True), h5py.HardLink) or not isinstance(file[name], h5py.Dataset):
         raise ValueError(f"'{name}' is a link, or no array")
     dataset = file[name]
+    if dataset.shape is None:
+        raise ValueError(f"'{name}' holds nothing")
     if dataset.external or dataset.is_virtual:
         raise ValueError(f"'{name}' lies in another file")
     if dataset.dtype.kind not in kinds:

@@ -133,5 +133,8 @@ def _resumed(checkpoint: str | Path, identity: dict[str, Any], stepper: Stepper)
         raise ValueError(
             f"'{path}' is of another distillation: {fields}. Go back to the old values, or delete the file."
         )
-    stepper.restore(state)
+    try:
+        stepper.restore(state)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"'{path}' is the state of another distillation, or damaged: {error}. Delete it.") from error
     return done

@@ -99,7 +99,12 @@ class Unfinished:
             raise ValueError(f"'{path}' is no state of a training, or damaged: {error}. Delete it.") from error
         if about["seed"] != seed:
             return None
-        restore_network(model, arrays)
+        try:
+            if any(array.dtype.kind in "SU" for array in arrays.values()):
+                raise ValueError("text in the place of numbers")
+            restore_network(model, arrays)
+        except (ValueError, KeyError) as error:
+            raise ValueError(f"'{path}' is the state of another network, or damaged: {error}. Delete it.") from error
         return about
 
 
