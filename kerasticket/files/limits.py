@@ -16,7 +16,7 @@ def size_of(path: str | Path) -> int:
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
         raise ValueError(f"no such file: {getattr(error, 'strerror', None) or error}") from error
     if not stat.S_ISREG(found.st_mode):
-        raise ValueError("it is a folder, a device or a pipe" if not stat.S_ISDIR(found.st_mode) else "it is a folder")
+        raise ValueError("it is a folder" if stat.S_ISDIR(found.st_mode) else "it is a device or a pipe")
     return found.st_size
 
 
