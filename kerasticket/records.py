@@ -349,8 +349,10 @@ class Diagonal:
         typed.check({"shapes": shapes}, {"shapes": dict[str, tuple[int, ...]]}, f"'{path}'")
         by_path = {name: _parted(flat, shapes, f"{name} in '{path}'") for name, flat in arrays.items()}
         diagonal = cls(**_fields(cls, about | by_path, path))
-        if diagonal.methods.keys() != shapes.keys() or any(a.dtype != bool for a in diagonal.sampled.values()):
-            raise ValueError(f"Expected methods and sampled entries of each weight in '{path}'; the file is damaged.")
+        if not diagonal.methods.keys() <= shapes.keys() or any(a.dtype != bool for a in diagonal.sampled.values()):
+            raise ValueError(
+                f"Expected methods of its weights, and which entries are sampled, in '{path}'; the file is damaged."
+            )
         return diagonal
 
     def _entries(self, arrays: dict[str, np.ndarray] | None) -> np.ndarray:
