@@ -177,8 +177,9 @@ def fuzz(kind: Kind, folder: Path, rng: np.random.Generator, count: int) -> dict
         with contextlib.suppress(Exception):
             mutate(content, rng)  # what making mutants takes is not what reading them takes
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    order = rng.permutation(len(kind.mutants))
     for number in range(count):
-        mutate = kind.mutants[number % len(kind.mutants)]
+        mutate = kind.mutants[order[number % len(order)]]
         mutant = mutate(content, rng)
         path.write_bytes(mutant)
         name, started = getattr(mutate, "__name__", str(mutate)), time.monotonic()
