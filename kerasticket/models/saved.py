@@ -80,6 +80,11 @@ def _parts(name: str) -> list[str]:
 
 def _check_weights(config: dict, members: Members) -> None:
     """Raises ValueError where a config asks for far more weights than the file has."""
+    most = members.size + MOST_VALUES
+    if _widest(config) > most:
+        raise ValueError(
+            f"its config asks for {_widest(config):,} weights and more, in a file of {members.size:,} bytes"
+        )
     here = random.getstate()  # initializers without a seed draw one
     try:
         with keras.StatelessScope(initialize_variables=False):  # shapes, and no values
@@ -98,3 +103,11 @@ def _of_zeros(config: Any) -> Any:
     if isinstance(config, dict):
         return {key: "zeros" if key.endswith("_initializer") else _of_zeros(each) for key, each in config.items()}
     return [_of_zeros(each) for each in config] if isinstance(config, list) else config
+
+
+def _widest(config: Any) -> int:
+    """The largest number of units or filters of any layer."""
+    if isinstance(config, dict):
+        own = [config[name] for name in ("units", "filters", "output_dim", "input_dim") if name in config]
+        return max([*(each for each in own if isinstance(each, int)), *map(_widest, config.values())], default=0)
+    return max(map(_widest, config), default=0) if isinstance(config, list) else 0
