@@ -101,7 +101,7 @@ def unpack(bits: np.ndarray, shape: Sequence[int]) -> np.ndarray:
         raise ValueError(
             f"Expected {-(-count // 8)} bytes for a mask of shape {sides}. Received: {bits.size} of {bits.dtype}."
         )
-    return np.unpackbits(bits, count=count).reshape(sides).astype(bool)
+    return np.unpackbits(bits, count=count).view(bool).reshape(sides)
 
 
 def number_to_prune(remaining: int, fraction: float) -> int:

@@ -2,7 +2,8 @@
 
 For each masked weight the file has two arrays: `mask|<path>`, uint8, the bits of the mask in row-major order, the
 first in the highest bit of the first byte (`numpy.packbits`), and `shape|<path>`, int64. Kernels have Keras' layout:
-(in, out) and (height, width, in, out). True is kept. Without this package:
+(in, out) and (height, width, in, out). True is kept. `manifest` tells what was changed since (`files.arrays`). Without
+this package:
 
 >>> import tempfile; file = tempfile.mkdtemp() + "/masks.npz"
 >>> save_masks(file, {"dense/kernel": np.array([[True, False, True], [False, True, True]])})
@@ -23,10 +24,13 @@ import keras
 import numpy as np
 
 from kerasticket import masking
+from kerasticket.files import limits
+from kerasticket.files.arrays import Arrays, with_manifest
 from kerasticket.masks import Mask, check_masks, pack, unpack
 from kerasticket.runs import atomic
 
 BITS, SHAPE = "mask|", "shape|"
+MOST_SIDES = 64  # as many as NumPy knows
 
 
 def save_masks(path: str | Path, source: Any) -> None:
@@ -46,13 +50,17 @@ def save_masks(path: str | Path, source: Any) -> None:
     write_arrays(path, arrays)
 
 
-def load_masks(path: str | Path) -> Mask:
+def load_masks(path: str | Path, *, most_bytes: int | None = None) -> Mask:
     """The masks of an `.npz` file: those that `save_masks` wrote, or one plain array per path, of booleans or 0 and 1.
 
     `kerasticket.set_mask(model, load_masks(path))` holds a model to them. Python objects in a file are never loaded.
 
+    Args:
+        most_bytes: of memory that the masks may take, a byte per weight; default: 768 MiB and four times the file.
+
     Raises:
-        ValueError: no such file, a damaged one, another kind of file, or values that are no masks.
+        ValueError: no such file, a damaged one, another kind of file, an array that is missing or was changed, or
+            values that are no masks.
 
     >>> import tempfile; file = tempfile.mkdtemp() + "/theirs.npz"
     >>> np.savez(file, **{"dense/kernel": np.array([1.0, 0.0])})
@@ -60,12 +68,37 @@ def load_masks(path: str | Path) -> Mask:
     {'dense/kernel': array([ True, False])}
     """
     arrays = read_arrays(path)
-    if not any(name.startswith(SHAPE) for name in arrays):
+    bits, shapes = (
+        {name.removeprefix(prefix) for name in arrays if name.startswith(prefix)} for prefix in (BITS, SHAPE)
+    )
+    if not bits | shapes:
         return {name: as_mask(array, name) for name, array in _plain(arrays, path).items()}
-    paths = [name.removeprefix(SHAPE) for name in arrays if name.startswith(SHAPE)]
+    check_decoded(path, sum(8 * arrays[BITS + name].size for name in bits), most_bytes)
     return {
-        name: unpacked(arrays.get(BITS + name), arrays[SHAPE + name], f"mask '{name}' of '{path}'") for name in paths
+        name: unpacked(arrays.get(BITS + name), arrays.get(SHAPE + name), f"mask '{name}' of '{path}'")
+        for name in _names(arrays, bits | shapes)
     }
+
+
+def _names(arrays: dict[str, np.ndarray], paths: set[str]) -> list[str]:
+    """Paths in the order of the file."""
+    return list(dict.fromkeys(rest for name in arrays if (rest := name.partition("|")[2]) in paths))
+
+
+def check_decoded(path: str | Path, asked: int, most_bytes: int | None = None) -> None:
+    """Raises ValueError where what the packed bits of a file become takes more memory than is believed.
+
+    Args:
+        asked: bytes that it takes.
+        most_bytes: that are believed; default: 768 MiB and four times the file.
+    """
+    size = limits.size_of(path)
+    believed = 4 * size + limits.DECODED if most_bytes is None else most_bytes
+    if asked > believed:
+        raise ValueError(
+            f"Expected arrays of at most {believed:,} bytes in a file of {size:,}. Received: '{path}', which claims "
+            f"{asked:,}. If you trust it, pass most_bytes={asked}."
+        )
 
 
 def checked_path(path: str | Path) -> Path:
@@ -77,19 +110,16 @@ def checked_path(path: str | Path) -> Path:
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Writes an `.npz` file of these arrays, compressed, to a temporary name first."""
+    """Writes an `.npz` file of these arrays and their manifest, compressed, to a temporary name first."""
     with atomic(path) as temporary, open(temporary, "wb") as file:  # given a name, savez may add an ending to it
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(file, **with_manifest(arrays))  # type: ignore[arg-type]
 
 
 def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     """All arrays of an `.npz` file by name; raises ValueError if there is none, or not one of plain arrays."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        if any(isinstance(array, bytes) for array in arrays.values()):  # what NumPy makes of members that are no arrays
-            raise ValueError("a member is no array")
-        return arrays
+        with Arrays(path) as archive:
+            return archive.all()
     except Exception as error:  # zlib, zipfile and NumPy have their own each
         raise ValueError(
             f"Expected an .npz file of plain arrays. Received: '{path}' ({type(error).__name__}: {error}). It is "
@@ -144,7 +174,7 @@ def unpacked(bits: np.ndarray | None, shape: np.ndarray | None, where: str) -> n
         bits, shape: as a file has them; None: it has none.
         where: what they are and of which file, for the message.
     """
-    if bits is None or shape is None or shape.ndim != 1 or shape.dtype.kind not in "iu":
+    if bits is None or shape is None or shape.ndim != 1 or shape.dtype.kind not in "iu" or len(shape) > MOST_SIDES:
         received = f"shape {None if shape is None else shape.tolist()}, {bits=}"
         raise ValueError(f"Expected bits and a shape for the {where}. Received: {received}; the file is damaged.")
     try:

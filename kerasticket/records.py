@@ -2,12 +2,14 @@
 
 import dataclasses
 import math
+import typing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from kerasticket import hdf5
+from kerasticket.files import typed
 
 DIAGONAL_FORMAT = "kerasticket diagonal"
 STABLE_BELOW = 0.02  # error barrier
@@ -223,7 +225,23 @@ class Surface:
     def load(cls, path: str | Path) -> "Surface":
         """Reads what `save` wrote; raises ValueError if the file is absent, damaged, or something else."""
         about, arrays = hdf5.read(path, SURFACE_FORMAT)
-        return cls(**about | arrays | {"lengths": tuple(about["lengths"])})
+        values = _fields(cls, about | arrays, path)
+        surface = cls(**values | {"lengths": tuple(values["lengths"])})
+        surface._check(path)
+        return surface
+
+    def _check(self, path: str | Path) -> None:
+        """Raises ValueError unless the arrays fit each other."""
+        points, nets = np.shape(self.loss)[:1], np.shape(self.net_loss)[:1]
+        wanted = {"coordinates": (*points, 2), "positions": (*nets, 2), "loss": points, "accuracy": points}
+        wanted |= {"net_loss": nets, "net_accuracy": nets, "distances": nets}
+        for name, shape in wanted.items():
+            array = getattr(self, name)
+            if array.shape != shape or array.ndim < 1 or array.dtype.kind not in "fiu":
+                raise ValueError(
+                    f"Expected numbers of shape {shape} as {name} in '{path}'. Received: {array.dtype} of shape "
+                    f"{array.shape}; the file is damaged."
+                )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -327,8 +345,15 @@ class Diagonal:
     def load(cls, path: str | Path) -> "Diagonal":
         """Reads what `save` wrote; raises ValueError if the file is absent, damaged, or something else."""
         about, arrays = hdf5.read(path, DIAGONAL_FORMAT)
-        shapes = {path: tuple(shape) for path, shape in about.pop("shapes").items()}
-        return cls(**about | {name: _by_path(flat, shapes) for name, flat in arrays.items()})
+        shapes = about.pop("shapes", None)
+        typed.check({"shapes": shapes}, {"shapes": dict[str, tuple[int, ...]]}, f"'{path}'")
+        by_path = {name: _parted(flat, shapes, f"{name} in '{path}'") for name, flat in arrays.items()}
+        diagonal = cls(**_fields(cls, about | by_path, path))
+        if not diagonal.methods.keys() <= shapes.keys() or any(a.dtype != bool for a in diagonal.sampled.values()):
+            raise ValueError(
+                f"Expected methods of its weights, and which entries are sampled, in '{path}'; the file is damaged."
+            )
+        return diagonal
 
     def _entries(self, arrays: dict[str, np.ndarray] | None) -> np.ndarray:
         """The sampled ones as one vector, in double precision; zeros if there are no arrays."""
@@ -340,7 +365,26 @@ def _flat(arrays: dict[str, np.ndarray]) -> np.ndarray:
     return np.concatenate([array.ravel() for array in arrays.values()])
 
 
-def _by_path(flat: np.ndarray, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    ends = np.cumsum([math.prod(shape) for shape in shapes.values()])
-    parts = np.split(flat, ends[:-1])
+def _parted(flat: np.ndarray, shapes: dict[str, Any], where: str) -> dict[str, np.ndarray]:
+    """A vector as the arrays that `_flat` made it of."""
+    sizes = [math.prod(shape) for shape in shapes.values()]
+    if flat.shape != (sum(sizes),) or min((side for shape in shapes.values() for side in shape), default=0) < 0:
+        raise ValueError(
+            f"Expected {sum(sizes):,} values as {where}. Received: shape {flat.shape}; the file is damaged."
+        )
+    parts = np.split(flat, np.cumsum(sizes)[:-1])
     return {path: part.reshape(shape) for part, (path, shape) in zip(parts, shapes.items(), strict=True)}
+
+
+def _fields(cls: type, values: dict[str, Any], path: str | Path) -> dict[str, Any]:
+    """Values of a file for a record; raises ValueError unless they are all that it needs, and of its types."""
+    fields = dataclasses.fields(cls)
+    absent = [f.name for f in fields if f.name not in values and f.default is f.default_factory is dataclasses.MISSING]
+    other = [name for name in values if name not in {field.name for field in fields}]
+    if absent or other:
+        raise ValueError(
+            f"Expected the fields of a {cls.__name__} in '{path}'. Received: {absent[:4]} are absent, {other[:4]} "
+            "unknown; the file is damaged, or of a later version."
+        )
+    typed.check(values, typing.get_type_hints(cls), f"'{path}'")
+    return values

@@ -17,10 +17,13 @@ import platform
 import re
 import shutil
 import sys
+import typing
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
+from kerasticket.files import json_text, limits, typed
 from kerasticket.run_lock import LOCK, READERS, RunLock, check_held
 
 FORMAT = "kerasticket run"
@@ -92,14 +95,33 @@ def check_writable(folder: str | Path) -> None:
 
 
 def write_json(path: str | Path, content: dict) -> None:
+    """Writes the content and, behind it, its SHA-256, by which `read_json` tells whether it was changed."""
     with atomic(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n")
+        temporary.write_text(json.dumps(json_text.sealed(content), indent=1) + "\n")
 
 
-def read_json(path: str | Path) -> dict:
+class Fields(dict):
+    """What a JSON file holds; a field that is asked for and is not there raises ValueError, which names the file."""
+
+    def __init__(self, values: dict[str, Any], path: str | Path) -> None:
+        super().__init__(values)
+        self.path = path
+
+    def __missing__(self, name: str) -> Any:
+        raise ValueError(f"Expected the field '{name}' in '{self.path}'. Received: {sorted(self)[:12]}; it is damaged.")
+
+
+def read_json(path: str | Path) -> Fields:
+    """The fields that `write_json` wrote, without their digest; files that have none are read as they are.
+
+    Raises:
+        ValueError: the file is absent, damaged, or was changed.
+    """
     try:
-        return json.loads(Path(path).read_text())
-    except json.JSONDecodeError as error:
+        if limits.size_of(path) > json_text.MOST:
+            raise ValueError(f"a file of {limits.size_of(path):,} bytes")
+        return Fields(json_text.unsealed(json_text.loads(Path(path).read_bytes())), path)
+    except (OSError, ValueError) as error:
         raise ValueError(f"'{path}' is damaged JSON: {error}. Delete it to redo its stage.") from error
 
 
@@ -193,7 +215,15 @@ class Run:
 
     def results(self) -> list[dict]:
         """All finished trainings, in a fixed order."""
-        return [read_json(path) for path in sorted(self.folder.glob("seed_*/*/round_*/order_*/result.json"))]
+        return [_result(path) for path in sorted(self.folder.glob("seed_*/*/round_*/order_*/result.json"))]
+
+
+def _result(path: Path) -> Fields:
+    from kerasticket.records import Trained  # it writes by `atomic`, above
+
+    row = read_json(path)
+    typed.check(row, typing.get_type_hints(Trained), f"'{path}'")
+    return row
 
 
 def _check_ours(folder: Path, config: Path) -> None:

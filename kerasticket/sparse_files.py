@@ -2,8 +2,9 @@
 
 For each masked weight the file has `mask|<path>` and `shape|<path>`, as `kerasticket.save_masks` writes them, and
 `kept|<path>`, the weights that the mask keeps, in row-major order. Weights without a mask of which many are zero, as
-those of stripped models are, have the same with `nonzero|` for `mask|`; all others are whole, as `dense|<path>`. Any
-program with NumPy reads it, and `kerasticket.load_masks` reads the masks of it.
+those of stripped models are, have the same with `nonzero|` for `mask|`; all others are whole, as `dense|<path>`.
+`paths` names all of them, and `manifest` tells what was changed since. Any program with NumPy reads it, and
+`kerasticket.load_masks` reads the masks of it.
 """
 
 from pathlib import Path
@@ -12,13 +13,15 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from kerasticket.files.arrays import with_manifest
 from kerasticket.masking import check_built, get_mask, get_params
 from kerasticket.masks import Mask, pack, zeroed
-from kerasticket.npz import BITS, SHAPE, checked_path, read_arrays, unpacked, write_arrays
+from kerasticket.npz import BITS, SHAPE, check_decoded, checked_path, read_arrays, unpacked, write_arrays
 from kerasticket.params import Params, same_bits
 
 FORMAT, NAME = "format", "kerasticket sparse weights 1"
 KEPT, NONZERO, DENSE = "kept|", "nonzero|", "dense|"
+_PREFIXES = (DENSE, KEPT, BITS, SHAPE, NONZERO, f"{NONZERO}{SHAPE}")
 _MEMBER = 350  # bytes at most that ZIP and NumPy add to an array, without its name
 
 
@@ -60,21 +63,26 @@ def save_sparse(path: str | Path, source: Any) -> None:
     write_arrays(path, _encoded(params, mask))
 
 
-def load_sparse(path: str | Path) -> SparseWeights:
+def load_sparse(path: str | Path, *, most_bytes: int | None = None) -> SparseWeights:
     """The weights and masks that `save_sparse` wrote, to the bit. Python objects in a file are never loaded.
 
     `kt.set_mask(model, weights.mask)` and `kt.set_params(model, weights.params)` put them into a masked model built
     alike; the latter alone puts them into a plain one.
 
+    Args:
+        most_bytes: of memory that weights and masks may take; default: 768 MiB and four times the file.
+
     Raises:
-        ValueError: no such file, a damaged one or another kind of file.
+        ValueError: no such file, a damaged one or another kind of file, or an array that is missing or was changed.
     """
     arrays = read_arrays(path)
-    if str(arrays.get(FORMAT)) != NAME:
+    if FORMAT not in arrays or arrays[FORMAT].shape != () or str(arrays[FORMAT]) != NAME:
         raise ValueError(f"Expected a file of save_sparse ('{NAME}'). Received: '{path}', which is none.")
+    names = _paths(arrays, path)
+    check_decoded(path, sum(_decoded_bytes(arrays, name) for name in names), most_bytes)
     params: Params = {}
     mask: Mask = {}
-    for name in (str(name) for name in arrays.get("paths", np.array([]))):
+    for name in names:
         if DENSE + name in arrays:
             params[name] = arrays[DENSE + name]
             continue
@@ -82,16 +90,42 @@ def load_sparse(path: str | Path) -> SparseWeights:
         params[name] = _decoded(arrays.get(KEPT + name), kept, f"'{name}' of '{path}'")
         if BITS + name in arrays:
             mask[name] = kept
+    known = {FORMAT, "paths"} | {prefix + name for name in names for prefix in _PREFIXES}
+    unknown = [name for name in arrays if name not in known]
+    if unknown or len(params) < len(names):
+        raise ValueError(
+            f"Expected the arrays of each path once in '{path}'. Received: {len(names)} paths and, of others, "
+            f"{unknown[:4]}; the file is damaged."
+        )
     return SparseWeights(params, mask)
+
+
+def _paths(arrays: dict[str, np.ndarray], path: str | Path) -> list[str]:
+    """The paths of all weights; raises ValueError if there are none, or one in two forms."""
+    names = arrays.get("paths")
+    if names is None or names.ndim != 1 or (names.size and names.dtype.kind != "U"):
+        raise ValueError(f"Expected the paths of all weights in '{path}'. Received: {names}; the file is damaged.")
+    paths = [str(name) for name in names]
+    for name in paths:
+        forms = [form for form in (DENSE, BITS, NONZERO) if form + name in arrays]
+        if len(forms) > 1 or (forms == [DENSE] and any(part + name in arrays for part in _PREFIXES[1:])):
+            raise ValueError(f"Expected '{name}' in one form in '{path}'. Received: {forms}; the file is damaged.")
+    return paths
+
+
+def _decoded_bytes(arrays: dict[str, np.ndarray], name: str) -> int:
+    """Bytes of a weight that is not whole, and of its mask."""
+    bits, kept = arrays.get(BITS + name, arrays.get(NONZERO + name)), arrays.get(KEPT + name)
+    return 0 if bits is None or kept is None else 8 * bits.size * (1 + kept.dtype.itemsize)
 
 
 def size_bound(params: Params, mask: Mask) -> int:
     """Bytes that a file of `save_sparse` has at most; compression, mostly of the masks, takes it below.
 
     >>> size_bound({"out/kernel": np.zeros((100, 100), "float32")}, {"out/kernel": np.eye(100, dtype=bool)})
-    3682
+    4465
     """
-    arrays = _encoded(params, mask)
+    arrays = with_manifest(_encoded(params, mask))
     return sum(array.nbytes + 2 * len(name) + _MEMBER for name, array in arrays.items())
 
 

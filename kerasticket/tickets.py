@@ -1,29 +1,36 @@
 """Ticket: weights at the rewind point, the mask, the optimizer's state there, and where they came from.
 
 A ticket file is a `.keras` model (the masked, untrained network) with two more members in its zip:
-`ticket.json` (provenance) and `ticket.npz` (optimizer state, and the round that removed each weight). The file of a
+`ticket.npz` (optimizer state, and the round that removed each weight) and `ticket.json` (provenance, and the SHA-256
+of the other members and of itself, by which a changed file is told; older files have none). The file of a
 subclassed model, which Keras cannot build again, holds these two alone, weights and masks among the arrays.
 """
 
 import dataclasses
+import hashlib
 import io
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from kerasticket import controls, masking, masks, optimizer_state
 from kerasticket.exchange import MasksWouldBeLostError, can_be_copied
+from kerasticket.files import json_text, typed
+from kerasticket.files.arrays import Arrays, with_manifest
 from kerasticket.layers import beside
 from kerasticket.layers.copies import duplicate
 from kerasticket.masks import Mask
+from kerasticket.models import saved
 from kerasticket.params import Params, differing, mismatch
 from kerasticket.runs import atomic, environment
 from kerasticket.variables import SEED_STATE, masked_weights, named_variables, raw_params, renamed
 
 FORMAT = 1
+HEADER, ARRAYS = "ticket.json", "ticket.npz"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -239,8 +246,10 @@ class Ticket:
             if self.architecture is not None:
                 header["beside"] = self._write(temporary)
             with zipfile.ZipFile(temporary, "a") as archive:
-                archive.writestr("ticket.json", json.dumps(header, indent=1))
-                archive.writestr("ticket.npz", _npz(self._arrays()))
+                archive.writestr(ARRAYS, _npz(self._arrays()))
+                members = {name: hashlib.sha256(archive.read(name)).hexdigest() for name in archive.namelist()}
+                header = json_text.sealed(header | {"members": members})
+                archive.writestr(HEADER, json.dumps(header, indent=1))
 
     def save_trained(self, path: str | Path, trained: Params) -> None:
         """Writes what became of this ticket, `trained` params under its mask, as an ordinary `.keras` model."""
@@ -276,13 +285,17 @@ class Ticket:
             ValueError: no such file, a damaged one, or one that is no ticket.
         """
         try:
-            with zipfile.ZipFile(path) as archive:
-                header = json.loads(archive.read("ticket.json"))
-                arrays = dict(np.load(io.BytesIO(archive.read("ticket.npz")), allow_pickle=False))
-                has_model = "config.json" in archive.namelist()
-            if header["format"] != FORMAT:
-                raise ValueError(f"format {header['format']}, this version reads {FORMAT}")
-            model = keras.saving.load_model(path, compile=False) if has_model else None
+            with saved.opened(path) as members:
+                header = json_text.unsealed(json_text.loads(members.read(HEADER)))
+                if header.get("format") != FORMAT:
+                    raise ValueError(f"format {header.get('format')}, this version reads {FORMAT}")
+                _check_header(header)
+                _check_members(saved.check(members, told="members" in header), header.get("members"))
+                packed = members.read(ARRAYS)
+                with Arrays(io.BytesIO(packed), len(packed)) as archive:
+                    arrays = archive.all()
+                has_model = saved.CONFIG in members.entries
+            model = keras.saving.load_model(path, compile=False, safe_mode=True) if has_model else None
             if model is not None:
                 beside.put(model, header.get("beside", {}))
             return cls._from_file(model, header, arrays)
@@ -345,6 +358,25 @@ class Ticket:
             raise ValueError(f"The ticket is another model's. {wrong} Build that model, or take ticket.model().")
 
 
+def _check_header(header: dict) -> None:
+    """Raises ValueError unless the fields that are read are there, and of their types."""
+    hints = {"rewind_epoch": int, "stages": tuple[dict[str, Any], ...], "members": dict[str, str]}
+    absent = {"rewind_epoch", "stages"} - header.keys()
+    if absent:
+        raise ValueError(f"{HEADER} lacks {sorted(absent)}")
+    typed.check(header, hints, HEADER)
+    for stage in header["stages"]:
+        typed.check({"last_round": stage.get("last_round")}, {"last_round": int}, HEADER)
+
+
+def _check_members(found: dict[str, str], said: dict[str, str] | None) -> None:
+    """Raises ValueError where the members of a ticket file are others than its header says; old files say nothing."""
+    found = {name: digest for name, digest in found.items() if name != HEADER}
+    if said is not None and found != said:
+        others = sorted(name for name in {*found, *said} if found.get(name) != said.get(name))
+        raise ValueError(f"its members {others[:4]} are missing, or were added or changed")
+
+
 def _architecture(model: keras.Model) -> str | None:
     try:
         config = keras.saving.serialize_keras_object(model)
@@ -391,5 +423,5 @@ def _with_prefix(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.nda
 
 def _npz(arrays: dict[str, np.ndarray]) -> bytes:
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(buffer, **with_manifest(arrays))  # type: ignore[arg-type]
     return buffer.getvalue()

@@ -31,6 +31,7 @@ def main(first: Path, second: Path, csv_path: Path | None) -> None:
     from rich.table import Table
 
     import kerasticket as kt
+    from kerasticket.models import saved
     from kerasticket.run_lock import RunLock
     from kerasticket.runs import check_writable, read_json
 
@@ -47,7 +48,7 @@ def main(first: Path, second: Path, csv_path: Path | None) -> None:
     both = set.intersection(*finished)
     trained = sorted({key[1:] for key in both if all((seed, *key[1:]) in both for seed in seeds)})
     data = train_data(configs[0])
-    judge = keras.saving.load_model(runs[0].ticket(seeds[0], *trained[0]), compile=False)
+    judge = saved.load(runs[0].ticket(seeds[0], *trained[0]))
     judge.compile(loss=keras.losses.CategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     batches = kt.data.pipeline(data, batch_size=256, shuffle=False)
 
@@ -102,14 +103,13 @@ def train_data(config: dict[str, Any]):
 
 def barrier(folder: Path, loss: Callable) -> float:
     """Loss at the midpoint of the networks of two data orders, minus the mean of the ends; NaN without two."""
-    import keras
-
     import kerasticket as kt
+    from kerasticket.models import saved
 
     orders = sorted(folder.glob("order_*/trained.keras"))[:2]
     if len(orders) < 2:
         return float("nan")
-    ends = [kt.get_params(keras.saving.load_model(path, compile=False)) for path in orders]
+    ends = [kt.get_params(saved.load(path)) for path in orders]
     middle = {path: (ends[0][path] + ends[1][path]) / 2 for path in ends[0]}
     return loss(middle) - (loss(ends[0]) + loss(ends[1])) / 2
 

@@ -416,7 +416,7 @@ def _passes_per_epoch(epochs: int, steps: float) -> int:
 
 def _check(config: Config) -> None:
     """Raises ValueError for what only this script can get wrong; the package checks the rest."""
-    known_names = {"model": kt.models.MODELS, "augmentation": AUGMENTATIONS, "precision": PRECISIONS}
+    known_names: dict[str, Any] = {"model": kt.models.MODELS, "augmentation": AUGMENTATIONS, "precision": PRECISIONS}
     for name, known in known_names.items():
         if getattr(config, name) not in known:
             raise ValueError(f"Expected --{name} among {sorted(known)}. Received: '{getattr(config, name)}'.")

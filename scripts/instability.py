@@ -19,6 +19,8 @@ from door import door, program
 from quiet import import_keras
 
 IDENTITY = ("kind", "round", "init_seed", "first_order", "second_order", "split", "statistics")
+NUMBERS: dict[str, type] = dict.fromkeys(("round", "init_seed", "first_order", "second_order"), int)
+NUMBERS |= dict.fromkeys(("sparsity", "mask_overlap", "alpha", "loss", "accuracy"), float)
 CURVES = (*IDENTITY, "sparsity", "mask_overlap", "alpha", "loss", "accuracy")
 
 
@@ -55,7 +57,7 @@ def main(config: Config) -> None:
     out = Path(config.out or Path(config.run) / "instability")
     pairs = planned(config, run)
     run.claim(out)
-    rows = read_rows(out / "curves.csv", CURVES)
+    rows = read_rows(out / "curves.csv", CURVES, NUMBERS)
     missing = [pair for pair in pairs if not has(rows, pair, config)]
     if missing:
         lines = Lines(config, run, missing[0][0])

@@ -1,6 +1,5 @@
 """Tables and maps of a folder of surfaces, made from its files alone."""
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 from report import write_csv
 from rich.console import Console
 from rich.table import Table
+from rows import read_rows
 
 from kerasticket import figures
 from kerasticket.records import Surface
@@ -15,6 +15,8 @@ from kerasticket.runs import atomic
 
 ORIGINS = ("dense", "start", "networks")
 QUANTITIES = ("loss", "accuracy")
+TEXTS = {"name", "kind", "round", "init_seed", "networks", "points"}
+NUMBERS = ("network_loss", "lowest_loss", "median_loss", "highest_loss", "length_x", "length_y", "cosine")
 
 
 def record(out: Path, name: str, about: dict[str, Any], surface: Surface) -> None:
@@ -64,10 +66,12 @@ def panel_title(row: dict[str, Any]) -> str:
 
 def read(out: Path) -> list[dict[str, Any]]:
     """The rows of surfaces.csv, as text."""
-    if not (out / "surfaces.csv").exists():
-        return []
-    with open(out / "surfaces.csv", newline="") as file:
-        return list(csv.DictReader(file))
+    rows = read_rows(out / "surfaces.csv", None, {"sparsity": float} | dict.fromkeys(NUMBERS, float))
+    for row in rows:
+        if not row.keys() >= TEXTS:
+            path = out / "surfaces.csv"
+            raise ValueError(f"Expected the columns {sorted(TEXTS)} in '{path}'. Received: {list(row)}.")
+    return rows
 
 
 def summary(surface: Surface) -> dict[str, Any]:
@@ -112,10 +116,9 @@ def networks(surface: Surface, names: list[str]) -> list[dict[str, Any]]:
 def table(rows: list[dict[str, Any]], title: str) -> Table:
     """A line per surface."""
     drawn = Table(title=f"{title}: train loss on the plane")
-    names = ("network_loss", "lowest_loss", "median_loss", "highest_loss", "length_x", "length_y", "cosine")
-    for heading in ("surface", "sparsity", "points", *(name.replace("_", " ") for name in names)):
+    for heading in ("surface", "sparsity", "points", *(name.replace("_", " ") for name in NUMBERS)):
         drawn.add_column(heading, justify="right")
     for row in sorted(rows, key=lambda row: row["name"]):
-        numbers = [f"{float(row[name]):.3g}" for name in names]
+        numbers = [f"{float(row[name]):.3g}" for name in NUMBERS]
         drawn.add_row(row["name"], f"{float(row['sparsity']):.1%}", row["points"], *numbers)
     return drawn

@@ -223,12 +223,13 @@ def from_files(config: Config) -> Source:
     import keras
 
     import kerasticket as kt
+    from kerasticket.models import saved
 
     def params() -> list[Any]:
-        return [kt.get_params(keras.saving.load_model(path, compile=False)) for path in config.paths]
+        return [kt.get_params(saved.load(path)) for path in config.paths]
 
     def model() -> keras.Model:
-        made = keras.saving.load_model(config.paths[0], compile=False)
+        made = saved.load(config.paths[0])
         made.compile(loss=keras.losses.CategoricalCrossentropy(from_logits=True))
         return made
 

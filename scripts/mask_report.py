@@ -1,7 +1,6 @@
 """Figures and printed tables of `mask_statistics.py`, from its CSV files alone."""
 
 import collections
-import csv
 import math
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 from mask_tables import ALL
 from rich.console import Console
 from rich.table import Table
+from rows import read_rows
 
 from kerasticket import figures
 from kerasticket.runs import atomic
@@ -49,10 +49,7 @@ def of_few_rounds(rows: list[dict]) -> list[dict]:
 
 def read(path: Path) -> list[dict]:
     """Rows of a table with numbers as numbers; none if it was not written."""
-    if not path.exists():
-        return []
-    with open(path, newline="") as file:
-        return [{key: number(text) for key, text in row.items()} for row in csv.DictReader(file)]
+    return [{key: number(text) for key, text in row.items()} for row in read_rows(path, None)]
 
 
 def number(text: str) -> float | str:

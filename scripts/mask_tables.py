@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 import kerasticket as kt
@@ -14,6 +13,7 @@ from kerasticket.analysis.distances import distance
 from kerasticket.analysis.magnitudes import pruned_magnitude_distance, pruned_magnitudes
 from kerasticket.analysis.mask_statistics import layer_sparsity, layer_sparsity_difference, mask_overlap
 from kerasticket.dead_units import dead_units
+from kerasticket.models import saved
 from kerasticket.params import Params
 
 ALL = "all"  # the name of all layers together, in the column of layers
@@ -108,4 +108,4 @@ def _magnitudes(found) -> dict[str, Any]:
 
 
 def _trained(path: Path) -> Params:
-    return kt.get_params(keras.saving.load_model(path, compile=False))
+    return kt.get_params(saved.load(path))

@@ -1,10 +1,8 @@
 """The table, CSV and figure of a run, made from its files alone."""
 
-import csv
-from pathlib import Path
-
 from rich.console import Console
 from rich.table import Table
+from rows import write_rows as write_csv
 
 from kerasticket import figures
 from kerasticket.runs import Run, atomic
@@ -28,13 +26,6 @@ def write_report(run: Run, title: str) -> None:
     console.print(table(rows, title))
     for line in limits(rows):
         console.print(line)
-
-
-def write_csv(rows: list[dict], path: Path) -> None:
-    with atomic(path) as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def table(rows: list[dict], title: str) -> Table:

@@ -8,7 +8,6 @@ Reads results.csv and instability/barriers.csv of each run; writes ratios.csv an
 barriers means something only where the barrier of IMP is clearly above zero: the others are listed, not drawn.
 """
 
-import csv
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -116,8 +115,9 @@ def ratios(run: Path, rounds: tuple[int, ...], statistics: str | None = None) ->
 
 
 def _rows(path: Path, **values: str) -> list[dict[str, str]]:
-    with open(path, newline="") as file:
-        return [row for row in csv.DictReader(file) if all(row[key] == value for key, value in values.items())]
+    from rows import read_rows
+
+    return [row for row in read_rows(path, None) if all(row[key] == value for key, value in values.items())]
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import typing
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,8 @@ from presets import Config
 
 import kerasticket as kt
 from kerasticket.data.images import choose_per_class
+from kerasticket.files import typed
+from kerasticket.models import saved
 from kerasticket.params import Params
 from kerasticket.run_lock import RunLock
 from kerasticket.runs import check_writable, read_json, write_json
@@ -55,6 +58,7 @@ class TrainedRun:
         fields = {field.name for field in dataclasses.fields(Config)}
         if not fields <= stored.keys():
             raise ValueError(f"Expected the folder of a run of distilled_pruning.py. Received: '{folder}'.")
+        typed.check(stored, typing.get_type_hints(Config), f"'{path}'")
         values: dict[str, Any] = {name: tuple(v) if isinstance(v := stored[name], list) else v for name in fields}
         reads = RunLock.of_readers(folder)
         opened = cls(kt.Run(Path(folder)), Config(**values), [reads] if reads else [])
@@ -125,7 +129,7 @@ class TrainedRun:
 
     def params(self, of: Subnetwork, data_order: int) -> Params:
         """What became of a ticket."""
-        return kt.get_params(keras.saving.load_model(self._file(of, data_order), compile=False))
+        return kt.get_params(saved.load(self._file(of, data_order)))
 
     def ticket(self, of: Subnetwork) -> kt.Ticket:
         return kt.Ticket.load(self.run.ticket(of.init_seed, of.kind, of.round))

@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 
 import h5py
 import keras
+import nets
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -83,6 +84,7 @@ def test_a_file_cannot_point_elsewhere_or_claim_more_than_it_holds(tmp_path):
         with h5py.File(tmp_path / "set.h5", "a") as file:
             del file["images"]
             trick(file)
+        nets.unseal(tmp_path / "set.h5")
         with pytest.raises(ValueError, match=message):
             DistilledSet.load(tmp_path / "set.h5")
 
@@ -164,6 +166,7 @@ def test_a_file_with_impossible_values_is_refused(tmp_path, damage, message):
     distilled().save(tmp_path / "set.h5")
     with h5py.File(tmp_path / "set.h5", "r+") as file:
         damage(file)
+    nets.unseal(tmp_path / "set.h5")
     with pytest.raises(ValueError, match=message):
         DistilledSet.load(tmp_path / "set.h5")
 

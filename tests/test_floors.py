@@ -9,7 +9,7 @@ pytestmark = pytest.mark.same_on_every_backend
 
 PACKAGE = Path(__file__).parents[1] / "kerasticket"
 FLOORS = {
-    0: ["names", "params", "masks", "records", "run_lock", "runs", "seeds", "hdf5", "dead_units", "tables"],
+    0: ["names", "params", "masks", "records", "run_lock", "runs", "seeds", "files", "hdf5", "dead_units", "tables"],
     1: ["autodiff", "fused", "precision", "events", "live"],
     2: [
         *("layers", "models", "optimizers", "optimizer_state", "variables", "where", "exchange", "masking"),

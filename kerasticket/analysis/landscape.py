@@ -16,6 +16,7 @@ from kerasticket.analysis.connectivity import check_statistics, evaluate
 from kerasticket.analysis.objective import Evaluation, Objective
 from kerasticket.analysis.planes import PLANES, Bounds, Plane, random_direction
 from kerasticket.analysis.statistics import has_statistics
+from kerasticket.files import typed
 from kerasticket.params import Params
 from kerasticket.records import IN_PLANE, Surface
 from kerasticket.runs import check_writable
@@ -173,6 +174,13 @@ def _begun(count: int, checkpoint: Path | None, settings: dict[str, Any]) -> np.
     if checkpoint is None or not checkpoint.exists():
         return np.zeros((0, 2))
     before, arrays = hdf5.read(checkpoint, CHECKPOINT_FORMAT)
+    values, losses = arrays.get("values", np.zeros(0)), before.get("net_loss")
+    typed.check({"net_loss": losses}, {"net_loss": tuple[float, ...]}, f"'{checkpoint}'")
+    if values.shape[1:] != (2,) or values.dtype != float:
+        raise ValueError(
+            f"Expected values of shape (n, 2) in '{checkpoint}'. Received: {values.dtype} of shape {values.shape}; "
+            "the file is damaged. Delete it."
+        )
     # Another machine may differ in the last digits, another loss or network in the first.
     same = np.shape(before["net_loss"]) == np.shape(settings["net_loss"]) and np.allclose(
         before["net_loss"], settings["net_loss"], rtol=1e-4, equal_nan=True
@@ -183,7 +191,7 @@ def _begun(count: int, checkpoint: Path | None, settings: dict[str, Any]) -> np.
         raise ValueError(
             f"'{checkpoint}' keeps another landscape: {fields}. Finish that one, delete the file, or give another."
         )
-    return arrays["values"][:count]
+    return values[:count]
 
 
 def _contents(nets: Sequence[Params], objective: Objective, own: np.ndarray) -> dict[str, Any]:

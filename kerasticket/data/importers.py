@@ -22,6 +22,9 @@ from kerasticket.data.folders import SUFFIXES
 from kerasticket.data.images import ImageSet
 from kerasticket.data.tensorflow_ops import tensorflow
 from kerasticket.data.zca import EPSILON, ZCA
+from kerasticket.files import limits
+from kerasticket.files.arrays import Arrays
+from kerasticket.files.members import BROKEN
 
 _ABSENT = 0.2  # of a class's share of the labels: it has no image of its own
 _SAMPLE, _SAMPLE_BYTES = 500, 2**27  # real images that a class mean is taken over; all of them, as float32
@@ -70,10 +73,14 @@ def _several(path: Path, index: int) -> Contents:
 
 def _arrays(path: Path, index: int) -> Contents:
     """`.npz` with `images` and `labels`."""
-    with np.load(path, allow_pickle=False) as file:
-        if not {"images", "labels"} <= set(file.files):
-            raise ValueError(f"{path} must hold the arrays 'images' and 'labels'. Received: {file.files}")
-        return Contents(file["images"], file["labels"])
+    try:
+        with Arrays(path, extra=limits.DECODED) as file:
+            names = file.names
+            if {"images", "labels"} <= set(names):
+                return Contents(file["images"], file["labels"])
+    except BROKEN as error:
+        raise ValueError(f"{path} cannot be read as a set of format 'arrays': {error}") from error
+    raise ValueError(f"{path} must hold the arrays 'images' and 'labels'. Received: {list(names)}")
 
 
 def _image_files(path: Path, index: int) -> Contents:

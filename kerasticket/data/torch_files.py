@@ -17,6 +17,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from kerasticket.files.members import Members
+
 _BFLOAT16 = "bfloat16"  # not one of NumPy's: read as float32
 _STORAGES = {
     "BoolStorage": "?",
@@ -30,7 +32,9 @@ _STORAGES = {
     "FloatStorage": "<f4",
     "DoubleStorage": "<f8",
 }
-_EXPANDED = 2**24  # values that the tensors of a file may have beyond those that are in it, by strides of 0
+_EXPANDED = 2**27  # bytes that contents may take beyond twice the file: by strides of 0, or named again and again
+_PICKLE = 2**22  # bytes; each may be a container of its own, and torch keeps numbers apart
+_SIDES = 64  # as many as NumPy knows
 _KEYS = (str, bytes, int, float, bool, type(None))
 # The first two pickles of a file written before torch 1.6.
 _OLD_MAGIC, _OLD_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
@@ -56,7 +60,9 @@ def load(path: str | Path) -> Any:
     try:
         with open(path, "rb") as file:
             zipped = file.read(2) == b"PK"
-        return _read_zip(path) if zipped else _read_old(path)
+        loaded = _read_zip(path) if zipped else _read_old(path)
+        _Weight(_most(path)).of(loaded)
+        return loaded
     except Forbidden as error:
         raise ValueError(f"{path} is refused, nothing of it was run: {error}") from error
     except Exception as error:  # a damaged pickle raises whatever its broken opcodes lead to
@@ -67,16 +73,61 @@ class Forbidden(Exception):
     """A pickle named something that is no part of a tensor."""
 
 
+def _most(path: Path) -> int:
+    return 2 * path.stat().st_size + _EXPANDED  # bfloat16 doubles
+
+
+class _Source:
+    """A file that a pickle is read from, which gives no more than is there, and makes no room for more."""
+
+    def __init__(self, file) -> None:
+        self.file = file
+        here = file.tell()
+        self.left = min(_PICKLE, file.seek(0, 2) - here)
+        file.seek(here)
+
+    def read(self, count: int) -> bytes:
+        if not 0 <= count <= self.left:
+            raise EOFError(f"a pickle names {count:,} bytes, and may have {self.left:,}")
+        self.left -= count
+        return self.file.read(count)
+
+    def readline(self) -> bytes:
+        line = self.file.readline(self.left)
+        self.left -= len(line)
+        return line
+
+
+class _Weight:
+    """Counts the bytes of nested containers, each as often as it is named: the pickle may name them again and again."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.known = most, {}  # type: int, dict[int, int]
+
+    def of(self, value: Any) -> int:
+        if isinstance(value, np.ndarray):
+            return value.nbytes
+        if not isinstance(value, (list, tuple, dict)):
+            return len(value) if isinstance(value, (str, bytes, bytearray)) else 8
+        if id(value) not in self.known:
+            self.known[id(value)] = self.most + 1  # for those that hold themselves
+            parts = value.values() if isinstance(value, dict) else value
+            self.known[id(value)] = 8 + sum(map(self.of, parts))
+        if self.known[id(value)] > self.most:
+            raise ValueError("its containers hold each other, or the same again and again")
+        return self.known[id(value)]
+
+
 class _Unpickler(pickle._Unpickler):
     """Knows the names in `_NAMES` and the storages; `storage` turns (dtype, key, count) into an array.
 
     It is Python's own, as in C's nobody can say what setting a state may do, and its memo can be made to fill memory.
-    All that it makes may have `most` values. Keys must be plain, as the hash of tuples that share their parts takes
+    All that it makes may have `most` bytes. Keys must be plain, as the hash of tuples that share their parts takes
     time that doubles with each of them.
     """
 
     def __init__(self, file, storage: Callable[[str, str, int], np.ndarray], most: int) -> None:
-        super().__init__(file)
+        super().__init__(_Source(file))  # type: ignore[arg-type]
         self.storage, self.left = storage, most
         self.names = _NAMES | {("_codecs", "encode"): self.bytes}
         self.names |= {("torch._utils", name): self.tensor for name in ("_rebuild_tensor", "_rebuild_tensor_v2")}
@@ -96,7 +147,10 @@ class _Unpickler(pickle._Unpickler):
             raise Forbidden("it refers to something that is no storage of a tensor.")
         if any(part is not None for part in saved_id[5:]):
             raise Forbidden("it refers to a part of a storage, which torch has not written for years.")
-        return self.storage(saved_id[1], saved_id[2], operator.index(saved_id[4]))
+        values = self.storage(saved_id[1], saved_id[2], operator.index(saved_id[4]))
+        if saved_id[1] == _BFLOAT16:
+            self.spend(values.nbytes)  # made anew each time
+        return values
 
     def tensor(self, storage: np.ndarray, offset: int, size: tuple, stride: tuple, *more: Any) -> np.ndarray:
         """What `torch._utils._rebuild_tensor_v2` makes; of `more`, the third may say that values are negated."""
@@ -126,6 +180,11 @@ class _Unpickler(pickle._Unpickler):
         if not (native or isinstance(target, OrderedDict)):
             raise Forbidden("it sets the state of something that is no tensor.")
 
+    def load_bytearray8(self) -> None:
+        """Python's own makes room for as many bytes as are named before it looks for them."""
+        (count,) = struct.unpack("<Q", self.read(8))  # type: ignore[attr-defined]
+        self.append(bytearray(self.read(count)))  # type: ignore[attr-defined]
+
     def load_setitem(self) -> None:
         stack: list[Any] = self.stack  # type: ignore[attr-defined]
         value, key = stack.pop(), stack.pop()
@@ -146,6 +205,7 @@ class _Unpickler(pickle._Unpickler):
     dispatch: ClassVar[dict[int, Any]] = {
         **pickle._Unpickler.dispatch,
         pickle.BUILD[0]: load_build,
+        pickle.BYTEARRAY8[0]: load_bytearray8,
         pickle.SETITEM[0]: load_setitem,
         pickle.SETITEMS[0]: load_setitems,
         pickle.DICT[0]: load_dict,
@@ -163,15 +223,16 @@ def _fill(target: Any, items: list) -> None:
 
 def _view(storage: np.ndarray, offset: int, size: tuple, stride: tuple, spend: Callable[[int], None]) -> np.ndarray:
     """The view of a storage that a tensor is, copied."""
-    if not isinstance(storage, np.ndarray) or storage.ndim != 1 or len(size) != len(stride):
+    is_one = isinstance(storage, np.ndarray) and storage.ndim == 1 and storage.dtype != object
+    if not is_one or not isinstance(size, tuple) or not isinstance(stride, tuple) or len(size) != len(stride):
         raise Forbidden("it rebuilds a tensor from something that is no storage.")
     offset = operator.index(offset)  # Python's integers, as NumPy's wrap
     size, stride = (tuple(map(operator.index, part)) for part in (size, stride))
-    if min((offset, *size, *stride)) < 0:
-        raise ValueError("a negative size")
+    if min((offset, *size, *stride)) < 0 or max((offset, *size, *stride)) >= 2**63 or len(size) > _SIDES:
+        raise ValueError("a negative or impossible size")
     if 0 in size:
         return np.zeros(size, storage.dtype)
-    spend(math.prod(size))
+    spend(math.prod(size) * storage.itemsize)
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
     if last >= len(storage):
         raise ValueError(f"a tensor of shape {size} reaches beyond its {len(storage)} values")
@@ -188,7 +249,10 @@ def _values(data: bytes, dtype: str, count: int) -> np.ndarray:
 
 def _ordered(pairs: Any = ()) -> OrderedDict:
     made: OrderedDict = OrderedDict()
-    _fill(made, [part for pair in pairs for part in pair])
+    for pair in pairs:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise Forbidden("it makes a dict of something else than pairs.")
+        _fill(made, list(pair))
     return made
 
 
@@ -218,24 +282,25 @@ _NAMES: dict[tuple[str, str], Any] = {
 
 
 def _read_zip(path: Path) -> Any:
-    with zipfile.ZipFile(path) as archive:
+    with Members(path, path.stat().st_size) as members:
+        archive = members.zip
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
             raise ValueError("it is compressed, which torch.save does not do")
         pickled = [name for name in archive.namelist() if name.count("/") == 1 and name.endswith("/data.pkl")]
         if len(pickled) != 1:
             raise ValueError("it has no data.pkl")
         folder = pickled[0].removesuffix("data.pkl")
-        if f"{folder}byteorder" in archive.namelist() and archive.read(f"{folder}byteorder") != b"little":
+        if f"{folder}byteorder" in archive.namelist() and members.read(f"{folder}byteorder") != b"little":
             raise ValueError("it was written on a big-endian machine")
 
         storages: dict[str, bytes] = {}
 
         def storage(dtype: str, key: str, count: int) -> np.ndarray:
             if key not in storages:
-                storages[key] = archive.read(f"{folder}data/{key}")
+                storages[key] = members.read(f"{folder}data/{key}")
             return _values(storages[key], dtype, count)
 
-        return _Unpickler(io.BytesIO(archive.read(pickled[0])), storage, path.stat().st_size + _EXPANDED).load()
+        return _Unpickler(io.BytesIO(members.read(pickled[0])), storage, _most(path)).load()
 
 
 def _read_old(path: Path) -> Any:
@@ -245,12 +310,15 @@ def _read_old(path: Path) -> Any:
     def storage(dtype: str, key: str, count: int) -> np.ndarray:
         if dtype == _BFLOAT16:
             raise ValueError("bfloat16 in the form of before torch 1.6")
-        if count * np.dtype(dtype).itemsize > path.stat().st_size:
-            raise ValueError(f"storage {key} is larger than the file")
-        return storages.setdefault(key, np.zeros(count, dtype))
+        if key not in storages:
+            held = sum(each.nbytes for each in storages.values())
+            if count < 0 or held + count * np.dtype(dtype).itemsize > path.stat().st_size:
+                raise ValueError(f"storage {key} is larger than the file")
+            storages[key] = np.zeros(count, dtype)
+        return storages[key]
 
     def unpickled(file) -> Any:  # one pickle, which ends where the next begins
-        return _Unpickler(file, storage, path.stat().st_size + _EXPANDED).load()
+        return _Unpickler(file, storage, _most(path)).load()
 
     with open(path, "rb") as file:
         head = [unpickled(file) for _ in range(3)]

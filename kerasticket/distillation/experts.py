@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import json
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,14 @@ from kerasticket import masking
 from kerasticket.data import ZCA, Augmentation, DistilledSet, ImageSet
 from kerasticket.distillation.networks import fresh_helper, renew
 from kerasticket.distillation.unfinished import digest
+from kerasticket.files import json_text, typed
+from kerasticket.files.arrays import Arrays, with_manifest
+from kerasticket.files.members import BROKEN
 from kerasticket.params import Params
 from kerasticket.runs import atomic, check_writable
 from kerasticket.training import Recipe, train
 
 Expert = Sequence[Params]  # [0]: fresh weights, [k]: those after k epochs
-BROKEN = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 
 def record_experts(
@@ -102,12 +103,16 @@ class StoredExpert(Sequence[Params]):
     def __init__(self, path: Path, about: dict[str, Any]):
         self.path, self.epochs = path, about["epochs"]
         with self._open() as file:
-            if "about" not in file.files:
+            if "about" not in file.names:
                 raise ValueError(f"'{path}' holds no expert. Delete it, or choose another folder.")
-            before = json.loads(str(file["about"]))
-            self.names = [key.removeprefix("0|") for key in file.files if key.startswith("0|")]
+            try:
+                before = json_text.loads(str(file["about"]))
+                typed.check({"about": before}, {"about": dict[str, Any]}, f"'{path}'")
+            except BROKEN as error:
+                raise _damaged(path, error) from error
+            self.names = [key.removeprefix("0|") for key in file.names if key.startswith("0|")]
             whole = {"about"} | {f"{epoch}|{name}" for epoch in range(len(self)) for name in self.names}
-            missing = whole - set(file.files)
+            missing = whole - set(file.names)
         changed = [key for key in sorted({*before, *about}) if before.get(key) != about.get(key)]
         if changed:
             fields = "; ".join(f"{key} was {before.get(key)!r}, is now {about.get(key)!r}" for key in changed)
@@ -130,7 +135,7 @@ class StoredExpert(Sequence[Params]):
 
     def _open(self):
         try:
-            return np.load(self.path, allow_pickle=False)
+            return Arrays(self.path)
         except BROKEN as error:
             raise _damaged(self.path, error) from error
 
@@ -179,7 +184,7 @@ def _about(images: ImageSet, zca: ZCA | None, recipe: Recipe, model: str, width:
 def _save(path: Path, about: dict[str, Any], weights: list[Params]) -> None:
     arrays = {f"{epoch}|{name}": array for epoch, params in enumerate(weights) for name, array in params.items()}
     with atomic(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
+        np.savez(file, **with_manifest({"about": np.array(json.dumps(about)), **arrays}))  # type: ignore[arg-type]
 
 
 def _damaged(path: Path, error: Exception) -> ValueError:

@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 import time
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +12,9 @@ import keras
 import numpy as np
 
 from kerasticket.data import DistilledSet
+from kerasticket.files import json_text, typed
+from kerasticket.files.arrays import Arrays, with_manifest
+from kerasticket.files.members import BROKEN
 from kerasticket.params import Params
 from kerasticket.runs import atomic, check_writable
 
@@ -107,7 +109,7 @@ def _save(path: Path, identity: dict[str, Any], done: int, stepper: Stepper) -> 
     arrays: dict[str, Any] = {f"state:{key}": array for key, array in stepper.state().items()}
     about = np.array(json.dumps(identity | {"steps_done": done}))
     with atomic(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, about=about, **arrays)
+        np.savez(file, **with_manifest({"about": about, **arrays}))  # type: ignore[arg-type]
 
 
 def _resumed(checkpoint: str | Path, identity: dict[str, Any], stepper: Stepper) -> int:
@@ -117,11 +119,13 @@ def _resumed(checkpoint: str | Path, identity: dict[str, Any], stepper: Stepper)
     if not path.exists():
         return 0
     try:
-        with np.load(path, allow_pickle=False) as file:
-            about = json.loads(str(file["about"]))
-            state = {key.removeprefix("state:"): file[key] for key in file.files if key != "about"}
+        with Arrays(path) as file:
+            about, arrays = json_text.loads(str(file["about"])), file.all()
+        state = {key.removeprefix("state:"): array for key, array in arrays.items() if key != "about"}
+        typed.check({"about": about}, {"about": dict[str, Any]}, f"'{path}'")
         done = about.pop("steps_done")
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        typed.check({"steps_done": done}, {"steps_done": int}, f"'{path}'")
+    except BROKEN as error:
         raise ValueError(f"'{path}' is no checkpoint of a distillation, or damaged: {error}. Delete it.") from error
     changed = [key for key in sorted({*about, *identity}) if about.get(key) != identity.get(key)]
     if changed:
@@ -129,5 +133,8 @@ def _resumed(checkpoint: str | Path, identity: dict[str, Any], stepper: Stepper)
         raise ValueError(
             f"'{path}' is of another distillation: {fields}. Go back to the old values, or delete the file."
         )
-    stepper.restore(state)
+    try:
+        stepper.restore(state)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"'{path}' is the state of another distillation, or damaged: {error}. Delete it.") from error
     return done

@@ -7,7 +7,6 @@ import dataclasses
 import hashlib
 import json
 import time
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,14 @@ import numpy as np
 from kerasticket import masking
 from kerasticket.data import DistilledSet, ImageSet, StreamedImages
 from kerasticket.distillation.networks import network_state, restore_network
+from kerasticket.files import json_text, typed
+from kerasticket.files.arrays import Arrays, with_manifest
+from kerasticket.files.members import BROKEN
 from kerasticket.runs import atomic, check_writable, read_json, write_json
 from kerasticket.training import Recipe
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
+_STATE = {"seed": int, "epoch": int, "minutes": float}
 
 
 def digest(data: DistilledSet | ImageSet | StreamedImages) -> str:
@@ -66,7 +69,11 @@ class Unfinished:
     def result(self, seed: int) -> tuple[float, float] | None:
         """Accuracy and minutes of a finished network."""
         path = self.folder / f"network_{seed}.json"
-        return tuple(read_json(path)[key] for key in ("accuracy", "minutes")) if path.exists() else None
+        if not path.exists():
+            return None
+        found = read_json(path)
+        typed.check(found, {"accuracy": float, "minutes": float}, f"'{path}'")
+        return found["accuracy"], found["minutes"]
 
     def finish(self, seed: int, accuracy: float, minutes: float) -> None:
         write_json(self.folder / f"network_{seed}.json", {"accuracy": accuracy, "minutes": minutes})
@@ -75,7 +82,7 @@ class Unfinished:
         """Weights and the optimizer's state, of the one network in training."""
         arrays: dict[str, Any] = dict(network_state(model))
         with atomic(self.folder / "training.npz") as temporary, open(temporary, "wb") as file:
-            np.savez(file, about=np.array(json.dumps(about)), **arrays)
+            np.savez(file, **with_manifest({"about": np.array(json.dumps(about)), **arrays}))  # type: ignore[arg-type]
 
     def load(self, model: keras.Model, seed: int) -> dict[str, Any] | None:
         """What `save` was given, if it was of this network, whose state the model then has."""
@@ -83,14 +90,21 @@ class Unfinished:
         if not path.exists():
             return None
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {key: file[key] for key in file.files}
-            about = json.loads(str(arrays.pop("about")))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            with Arrays(path) as file:
+                arrays = file.all()
+            about = json_text.loads(str(arrays.pop("about")))
+            typed.check({"about": about}, {"about": dict[str, Any]}, f"'{path}'")
+            typed.check({name: about.get(name) for name in _STATE}, _STATE, f"'{path}'")
+        except BROKEN as error:
             raise ValueError(f"'{path}' is no state of a training, or damaged: {error}. Delete it.") from error
         if about["seed"] != seed:
             return None
-        restore_network(model, arrays)
+        try:
+            if any(array.dtype.kind in "SU" for array in arrays.values()):
+                raise ValueError("text in the place of numbers")
+            restore_network(model, arrays)
+        except (ValueError, KeyError) as error:
+            raise ValueError(f"'{path}' is the state of another network, or damaged: {error}. Delete it.") from error
         return about
 
 

@@ -24,7 +24,8 @@ class RateWatch:
     """
 
     def __init__(self, resumed: bool):
-        self._resumed, self._left, self._strange = resumed, {}, False
+        self._resumed, self._strange = resumed, False
+        self._left: Params = {}
         self._course: dict[tuple[int, str], Params] = {}
 
     def leave(self, model: keras.Model) -> None:
