@@ -92,13 +92,22 @@ class Run:
     folder: Path
 
     @classmethod
-    def open(cls, folder: str | Path, config: dict, *, free: tuple[str, ...] = (), force: bool = False) -> "Run":
+    def open(
+        cls,
+        folder: str | Path,
+        config: dict,
+        *,
+        free: tuple[str, ...] = (),
+        later: tuple[str, ...] = (),
+        force: bool = False,
+    ) -> "Run":
         """Creates the run, or continues it if its configuration is the same.
 
         Args:
             folder: where; made if absent.
             config: JSON-able description of everything that decides the results.
             free: keys that may change between calls without touching finished results, e.g. ("rounds",).
+            later: keys that runs of earlier versions lack; such a run goes on and has them from then on.
             force: delete what is there and start again.
 
         Raises:
@@ -115,7 +124,7 @@ class Run:
             folder.rename(doomed)  # at once: a run that was half deleted would be neither a run nor empty
             shutil.rmtree(doomed)
         if known.exists():
-            _check_same(read_json(known), config, free, folder)
+            _check_same(_with_later(read_json(known), config, later), config, free, folder)
         write_json(known, config)
         if not (folder / "environment.json").exists():
             write_json(folder / "environment.json", environment())
@@ -153,6 +162,10 @@ def _check_ours(folder: Path, config: Path) -> None:
     ours = config.exists() and read_json(config).get("format") == FORMAT
     if not ours and not all(LEFT_BEHIND.match(path.name) for path in folder.iterdir()):
         raise ValueError(f"Expected an empty folder or a run of kerasticket. Received: '{folder}', which is no run.")
+
+
+def _with_later(old: dict, new: dict, later: tuple[str, ...]) -> dict:
+    return {key: new[key] for key in later if key in new} | old
 
 
 def _check_same(old: dict, new: dict, free: tuple[str, ...], folder: Path) -> None:

@@ -12,6 +12,8 @@ from presets import Config
 from progress import EpochProgress, Progress
 
 import kerasticket as kt
+from kerasticket.data.classes import check_same, in_the_order_of
+from kerasticket.data.digest import digest
 from kerasticket.params import Params
 from kerasticket.pruning.search import Search, random_ticket
 from kerasticket.records import Round, Trained
@@ -21,6 +23,7 @@ from kerasticket.tickets import Ticket
 # What may differ between two calls: none of it changes a result that is finished.
 FREE = ("out", "data_dir", "force", "init_seeds", "data_orders", "rounds", "kinds", "train_rounds", "keep_trained")
 Images = kt.data.ImageSet | kt.data.StreamedImages | kt.data.DistilledSet  # the last: whitened real images
+DIGESTS = ("train_sha256", "test_sha256")  # of the real data; runs of earlier versions have none
 STEPS_PER_EPOCH = 500
 SEARCHED = ("imp", "synthetic")
 PRECISIONS = {"float32", "mixed_bfloat16"}
@@ -49,7 +52,8 @@ class Experiment:
         start = Ticket.load(config.start) if config.start else None
         experiment = cls(config, kt.Run(Path(config.out)), train, test, distilled, start, Progress())
         experiment.check()
-        kt.Run.open(config.out, dataclasses.asdict(config) | experiment.identity(), free=FREE, force=config.force)
+        described = dataclasses.asdict(config) | experiment.identity()
+        kt.Run.open(config.out, described, free=FREE, later=DIGESTS, force=config.force)
         return experiment
 
     def check(self) -> None:
@@ -81,6 +85,7 @@ class Experiment:
             "backend": keras.config.backend(),
             "distilled_sha256": _digest(distilled),
             "start_sha256": _digest(start),
+            **dict(zip(DIGESTS, map(digest, (self.train, self.test)), strict=True)),
         }
 
     @property
@@ -337,7 +342,11 @@ def load_data(config: Config) -> tuple[Images, Images, kt.data.DistilledSet | No
     """
     train = _load(config, "train", config.images_per_class)
     test = _load(config, "test", None)
+    check_same(train.class_names, test.class_names, "the training images", "the test images")
+    test = in_the_order_of(test, train.class_names, "the training images")
     distilled = _load_distilled(config)
+    if distilled and "synthetic" in config.kinds:
+        distilled = in_the_order_of(distilled, train.class_names, f"the real data of {train.source!r}")
     if distilled:
         train, test = _in_the_space_of(distilled, config, train, test)
         if "synthetic" in config.kinds:
@@ -382,9 +391,12 @@ def _load_distilled(config: Config) -> kt.data.DistilledSet | None:
         if "synthetic" not in config.kinds:
             return None
         preset = {"cifar10": " --preset cifar10-cpu", "digits": ""}.get(config.dataset, "")
+        size = f" --image-size {config.image_size}" if config.image_size else ""
+        augmentation = "" if preset else f" --augmentation {config.augmentation}"
         raise ValueError(
             f"Expected a distilled set (HDF5). Received: --distilled '{config.distilled}': no such file. Make one, "
-            f"e.g. python scripts/distill_dataset.py{preset} --dataset {config.dataset} --out {config.distilled}"
+            f"e.g. python scripts/distill_dataset.py{preset} --dataset {config.dataset}{size}{augmentation} --out "
+            f"{config.distilled}"
         )
     return kt.data.DistilledSet.load(config.distilled)
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
-from experiment import FREE, load_data
+from experiment import DIGESTS, FREE, load_data
 from presets import Config
 
 import kerasticket as kt
+from kerasticket.data.digest import digest
 from kerasticket.data.images import choose_per_class
 from kerasticket.params import Params
 from kerasticket.runs import check_writable, read_json, write_json
@@ -65,8 +66,9 @@ class TrainedRun:
         """Notes in a folder of results which run they are of; raises ValueError if they are of another one."""
         check_writable(out)
         about = {name: v for name, v in dataclasses.asdict(self.config).items() if name not in FREE}
-        about, known = json.loads(json.dumps(about)), out / "run.json"
+        about, known = json.loads(json.dumps(about)) | self.digests, out / "run.json"
         before = read_json(known) if known.exists() else about
+        before = self.digests | before  # folders of earlier versions have none
         other = [name for name in about if before.get(name) != about[name]]
         if other:
             raise ValueError(
@@ -133,7 +135,20 @@ class TrainedRun:
     @cached_property
     def _data(self) -> dict[str, Any]:
         train, test, _ = load_data(self.config)
+        found = dict(zip(DIGESTS, map(digest, (train, test)), strict=True))
+        other = [name for name, of_run in self.digests.items() if found[name] != of_run]
+        if other:
+            raise ValueError(
+                f"Expected the data that the run in '{self.run.folder}' was made with. Received: other images or "
+                f"labels of '{self.config.dataset}' ({', '.join(other)} differ). Put the data back or make a new run."
+            )
         return {"train": train, "test": test}
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """Of the real data, as the run has noted them; none in runs of earlier versions."""
+        stored = read_json(self.run.folder / "config.json")
+        return {name: stored[name] for name in DIGESTS if stored.get(name)}
 
     def _file(self, of: Subnetwork, data_order: int) -> Path:
         return self.run.order(of.init_seed, of.kind, of.round, data_order) / "trained.keras"

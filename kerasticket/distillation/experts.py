@@ -13,8 +13,8 @@ import numpy as np
 
 from kerasticket import masking
 from kerasticket.data import ZCA, Augmentation, DistilledSet, ImageSet
+from kerasticket.data.digest import digest
 from kerasticket.distillation.networks import fresh_helper, renew
-from kerasticket.distillation.unfinished import digest
 from kerasticket.params import Params
 from kerasticket.runs import atomic, check_writable
 from kerasticket.training import Recipe, train
