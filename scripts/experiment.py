@@ -41,6 +41,7 @@ class Experiment:
     distilled: kt.data.DistilledSet | None
     start: Ticket | None
     progress: Progress
+    digests: dict[str, str] = dataclasses.field(default_factory=dict)
     models: dict[str, keras.Model] = dataclasses.field(default_factory=dict)
     pipelines: dict[tuple[str, int], Any] = dataclasses.field(default_factory=dict)
 
@@ -48,9 +49,9 @@ class Experiment:
     def open(cls, config: Config) -> "Experiment":
         _check(config)
         keras.config.set_dtype_policy(config.precision)
-        train, test, distilled = load_data(config)
+        train, test, distilled, digests = load_data(config)
         start = Ticket.load(config.start) if config.start else None
-        experiment = cls(config, kt.Run(Path(config.out)), train, test, distilled, start, Progress())
+        experiment = cls(config, kt.Run(Path(config.out)), train, test, distilled, start, Progress(), digests)
         experiment.check()
         described = dataclasses.asdict(config) | experiment.identity()
         kt.Run.open(config.out, described, free=FREE, later=DIGESTS, force=config.force)
@@ -85,7 +86,7 @@ class Experiment:
             "backend": keras.config.backend(),
             "distilled_sha256": _digest(distilled),
             "start_sha256": _digest(start),
-            **dict(zip(DIGESTS, map(digest, (self.train, self.test)), strict=True)),
+            **self.digests,
         }
 
     @property
@@ -335,15 +336,17 @@ class Experiment:
         return work
 
 
-def load_data(config: Config) -> tuple[Images, Images, kt.data.DistilledSet | None]:
-    """Real training and test images, in the space of the distilled set, and that set.
+def load_data(config: Config) -> tuple[Images, Images, kt.data.DistilledSet | None, dict[str, str]]:
+    """Real training and test images, in the space of the distilled set, that set, and `DIGESTS` of the real images.
 
+    Digests are of the images before they are whitened, whose bits depend on the machine.
     Whatever kinds there are: with others added later, all results of a run are of one space.
     """
     train = _load(config, "train", config.images_per_class)
     test = _load(config, "test", None)
     check_same(train.class_names, test.class_names, "the training images", "the test images")
     test = in_the_order_of(test, train.class_names, "the training images")
+    digests = dict(zip(DIGESTS, map(digest, (train, test)), strict=True))
     distilled = _load_distilled(config)
     if distilled and "synthetic" in config.kinds:
         distilled = in_the_order_of(distilled, train.class_names, f"the real data of {train.source!r}")
@@ -351,7 +354,7 @@ def load_data(config: Config) -> tuple[Images, Images, kt.data.DistilledSet | No
         train, test = _in_the_space_of(distilled, config, train, test)
         if "synthetic" in config.kinds:
             distilled.check_matches(train)
-    return train, test, distilled
+    return train, test, distilled, digests
 
 
 def _load(config: Config, split: str, images_per_class: int | None) -> Images:

@@ -11,7 +11,6 @@ from experiment import DIGESTS, FREE, load_data
 from presets import Config
 
 import kerasticket as kt
-from kerasticket.data.digest import digest
 from kerasticket.data.images import choose_per_class
 from kerasticket.params import Params
 from kerasticket.runs import check_writable, read_json, write_json
@@ -134,8 +133,7 @@ class TrainedRun:
 
     @cached_property
     def _data(self) -> dict[str, Any]:
-        train, test, _ = load_data(self.config)
-        found = dict(zip(DIGESTS, map(digest, (train, test)), strict=True))
+        train, test, _, found = load_data(self.config)
         other = [name for name, of_run in self.digests.items() if found[name] != of_run]
         if other:
             raise ValueError(
