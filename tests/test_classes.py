@@ -74,7 +74,9 @@ def test_other_names_are_refused_and_numbers_are_no_names():
     ours = kt.data.ImageSet(np.zeros((2, 4, 4, 1), np.uint8), [0, 1], ("cat", "dog"), "pets", (0.5,), (1.0,))
     with pytest.raises(ValueError, match=r"only in the first \['dog'\], only in the second \['fox'\]"):
         classes.in_the_order_of(ours, ("cat", "fox"), "the test data")
-    unknown = dataclasses.replace(ours, class_names=("0", "1"))
+    unknown = dataclasses.replace(ours, class_names=("0", "1"), source="unknown")
+    with pytest.raises(ValueError, match="Expected the same classes"):  # "pets" has them as names
+        classes.in_the_order_of(dataclasses.replace(unknown, source="pets"), ("dog", "cat"), "pets")
     told = classes.in_the_order_of(unknown, ("dog", "cat"), "pets")
     assert (told.class_names, told.labels.tolist()) == (("dog", "cat"), [0, 1])
 

@@ -1,14 +1,14 @@
 """Names, order and labels of classes, decided in one place for folders, archives, importers, sets and splits.
 
-Where names are known, classes are matched by name. A set whose names are "0", "1", ... as they are made up where nobody
-has told any, is taken to have the classes in the order of the data that it is used with.
+Where names are known, classes are matched by name. A set without names, as files of other projects and plain arrays
+are, is taken to have the classes in the order of the data that it is used with.
 """
 
 import dataclasses
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -78,10 +78,16 @@ def positions(names: Sequence[str], known: Sequence[str], who: str) -> np.ndarra
     return np.array([list(known).index(name) for name in names], np.int64)
 
 
+def is_nameless(data: Any) -> bool:
+    """Whether the names of its classes are numbers that were made up, as its source had none."""
+    made_up = data.source == "unknown" or data.source.startswith(("arrays", "npz:"))
+    return made_up and data.class_names == numbered(len(data.class_names))
+
+
 def in_the_order_of(data: Labelled, names: Sequence[str], whose: str) -> Labelled:
     """`data` (images, or a distilled set) with its labels as positions in `names`, matched by name.
 
-    Names that are merely the numbers 0, 1, ... on one side count as unknown: the labels then stay.
+    Of `data` without names (`is_nameless`) the labels stay, and the names are taken over.
 
     Raises:
         ValueError: the names, or their number, differ.
@@ -95,8 +101,7 @@ def in_the_order_of(data: Labelled, names: Sequence[str], whose: str) -> Labelle
     names = tuple(names)
     if ours == names:
         return data
-    unknown = numbered(len(names)) in (ours, names) and set(ours) != set(names)
-    if unknown and len(ours) == len(names):
+    if is_nameless(data) and len(ours) == len(names) and set(ours) != set(names):
         return dataclasses.replace(data, class_names=names)  # type: ignore[type-var]
     check_same(ours, names, f"the data of {data.source!r}", whose)  # type: ignore[attr-defined]
     places, labels = positions(ours, names, whose), data.labels  # type: ignore[attr-defined]
