@@ -150,13 +150,22 @@ class Run:
     lock: RunLock | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @classmethod
-    def open(cls, folder: str | Path, config: dict, *, free: tuple[str, ...] = (), force: bool = False) -> "Run":
+    def open(
+        cls,
+        folder: str | Path,
+        config: dict,
+        *,
+        free: tuple[str, ...] = (),
+        later: tuple[str, ...] = (),
+        force: bool = False,
+    ) -> "Run":
         """Creates the run, or continues it if its configuration is the same.
 
         Args:
             folder: where; made if absent.
             config: JSON-able description of everything that decides the results.
             free: keys that may change between calls without touching finished results, e.g. ("rounds",).
+            later: keys that runs of earlier versions lack; such a run goes on and has them from then on.
             force: delete what is there and start again.
 
         Raises:
@@ -175,7 +184,7 @@ class Run:
         if force and known.exists():
             _empty(folder, known)
         if known.exists():
-            _check_same(read_json(known), config, free, folder)
+            _check_same(_with_later(read_json(known), config, later), config, free, folder)
         write_json(known, config)
         if not (folder / "environment.json").exists():
             write_json(folder / "environment.json", environment())
@@ -244,6 +253,10 @@ def _empty(folder: Path, config: Path) -> None:
     shutil.rmtree(doomed)
     if alone:
         alone.release()
+
+
+def _with_later(old: dict, new: dict, later: tuple[str, ...]) -> dict:
+    return {key: new[key] for key in later if key in new} | old
 
 
 def _check_same(old: dict, new: dict, free: tuple[str, ...], folder: Path) -> None:

@@ -93,7 +93,7 @@ def sets(config: Config, names: list[str]) -> dict:
 def of_set(config: Config, name: str, distilled) -> Config:
     """The run of one set, whose file lies in the folder of all."""
     import kerasticket as kt
-    from kerasticket.distillation.unfinished import digest
+    from kerasticket.data.digest import digest
 
     path = Path(config.out) / f"{name}.h5"
     if path.exists() and not config.force and digest(kt.data.DistilledSet.load(path)) != digest(distilled):

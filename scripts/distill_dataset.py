@@ -14,6 +14,7 @@ import argparse
 import dataclasses
 import functools
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -23,6 +24,9 @@ from door import door, program
 from quiet import import_keras
 
 SECONDS_BETWEEN_PREVIEWS = 60
+# What may grow between two calls, as a longer distillation begins with a shorter one.
+EXTENDS = {"idc": ("networks",), "dm": ("iterations",), "mtt": ("iterations",), "selection": ("networks",)}
+AUGMENTATIONS = ("digits", "paper-cifar", "paper-imagenet")
 METHODS = ("idc", "dc", "dsa", "dm", "mtt", "tesla", "rded", "selection")
 
 
@@ -32,12 +36,16 @@ class Config:
 
     dataset: str = "digits"
     """Name for kerasticket.data.load, or folder:PATH."""
-    out: str = "assets/distilled/digits_ipc{ipc}.h5"
-    """File to write; {ipc} is filled in."""
+    out: str = "assets/distilled/{dataset}_ipc{ipc}.h5"
+    """File to write; {dataset} and {ipc} are filled in. One made from other data or settings is not overwritten."""
+    overwrite: bool = False
+    """Overwrite --out whatever it was made from."""
     state: str = "runs/distill"
     """Folder for what a killed run goes on from, and for previews on the way."""
     data_dir: str | None = None
     """TensorFlow Datasets folder; default: TFDS_DATA_DIR, then TFDS' own."""
+    image_size: int | None = None
+    """Side of the images; default: the data set's."""
     images_per_class: int | None = None
     """Real images of each class that are distilled; default: all."""
     ipc: int = 10
@@ -59,14 +67,13 @@ class Config:
     test_precision: str = "float32"
     """Keras' dtype policy of test networks and teacher."""
     augmentation: str = "digits"
-    """Of test networks and teacher: digits (no mirror, no CutMix) or paper-cifar."""
+    """Of test networks and teacher: digits (no mirror, no CutMix), paper-cifar or paper-imagenet."""
 
 
 PRESETS = {
     "digits": Config(),
     "cifar10-cpu": Config(
         dataset="cifar10",
-        out="assets/distilled/cifar10_ipc{ipc}.h5",
         nets=3,
         test_width=128,
         test_epochs=1000,
@@ -75,7 +82,7 @@ PRESETS = {
     ),
     "cifar10-paper": Config(
         dataset="cifar10",
-        out="runs/distilled/cifar10_paper_ipc{ipc}.h5",
+        out="runs/distilled/{dataset}_paper_ipc{ipc}.h5",
         nets=3,
         test_width=128,
         test_epochs=1000,
@@ -164,8 +171,11 @@ def flags(config: Config, settings, preset: str, method: str, arguments: list[st
         description=f"{__doc__}\nPresets: {', '.join(PRESETS)}; methods: {', '.join(METHODS)}.\n",
         config=(tyro.conf.AvoidSubcommands,),
     )
-    if given.config.augmentation not in ("digits", "paper-cifar"):
-        raise ValueError(f"Expected --augmentation digits or paper-cifar. Received: '{given.config.augmentation}'.")
+    if given.config.augmentation not in AUGMENTATIONS:
+        raise ValueError(
+            f"Expected --augmentation {', '.join(AUGMENTATIONS[:-1])} or {AUGMENTATIONS[-1]}. "
+            f"Received: '{given.config.augmentation}'."
+        )
     if given.config.ipc < 1:
         raise ValueError(f"Expected --ipc of at least 1. Received: {given.config.ipc}.")
     if given.config.nets < 2:
@@ -177,7 +187,7 @@ def main(config: Config, settings, command: str) -> None:
     from kerasticket.run_lock import RunLock
     from kerasticket.runs import check_writable
 
-    path = Path(config.out.format(ipc=config.ipc))
+    path = path_of(config)
     check_writable(path.parent)
     check_writable(config.state)
     with RunLock.of_file(path), RunLock.of_file(Path(config.state) / path.stem):
@@ -188,19 +198,21 @@ def make(config: Config, settings, command: str, path: Path) -> None:
     """Distils, saves and measures the set; refuses bad values before the work."""
     import keras
 
-    import kerasticket as kt
+    from kerasticket.data import ZCA
+    from kerasticket.data.digest import digest
 
     keras.config.set_dtype_policy(config.precision)
-    train: Any = kt.data.load(
-        config.dataset, "train", data_dir=config.data_dir, images_per_class=config.images_per_class, seed=config.seed
-    )
-    test: Any = kt.data.load(config.dataset, "test", data_dir=config.data_dir)
+    train, test = load_data(config)
     test_recipe(config)  # refuses bad values before the work
+    data_sha256 = digest(train)
+    if not config.overwrite:
+        check_replaceable(path, config, settings, train, data_sha256)
     distilled, minutes = distil(config, settings, train, Path(config.state) / path.stem)
     about = {"minutes": round(minutes, 1), "cores": os.cpu_count(), "precision": config.precision}
+    about |= {"data_sha256": data_sha256, "backend": keras.config.backend()}
     distilled = dataclasses.replace(distilled, settings=distilled.settings | about, command=command)
     keras.config.set_dtype_policy(config.test_precision)
-    zca = kt.data.ZCA.fit(train, distilled.zca["epsilon"]) if distilled.space == "zca" else None
+    zca = ZCA.fit(train, distilled.zca["epsilon"]) if distilled.space == "zca" else None
     if zca:
         test = zca.whiten(test)
     if config.soft_labels is not None:
@@ -210,6 +222,81 @@ def make(config: Config, settings, command: str, path: Path) -> None:
     accuracy = measure(config, settings, train, test, distilled, zca)
     dataclasses.replace(distilled, accuracy=accuracy).save(path)
     print(f"{minutes:.1f} minutes of distillation; set in {path}, preview in {path.with_suffix('.png')}")
+
+
+def named(dataset: str) -> str:
+    """A data set's name as part of a file's."""
+    return re.sub(r"[^\w.-]+", "_", dataset)
+
+
+def path_of(config: Config) -> Path:
+    """The file to write."""
+    return Path(config.out.replace("{dataset}", named(config.dataset)).replace("{ipc}", str(config.ipc)))
+
+
+def load_data(config: Config) -> tuple[Any, Any]:
+    """Real training and test images of the same classes."""
+    import kerasticket as kt
+    from kerasticket.data.classes import check_same, in_the_order_of
+
+    where: dict[str, Any] = {"data_dir": config.data_dir, "image_size": config.image_size}
+    train = kt.data.load(config.dataset, "train", images_per_class=config.images_per_class, seed=config.seed, **where)
+    test = kt.data.load(config.dataset, "test", **where)
+    if not isinstance(train, kt.data.ImageSet):
+        raise ValueError(
+            f"Expected real images that fit in memory. Received: {len(train):,} of {train.input_shape} of "
+            f"'{config.dataset}'. Pass a smaller --image-size or --images-per-class."
+        )
+    check_same(train.class_names, test.class_names, "the training images", "the test images")
+    return train, in_the_order_of(test, train.class_names, "the training images")
+
+
+def check_replaceable(path: Path, config: Config, settings, train, data_sha256: str) -> None:
+    """Raises ValueError if there is a file that this command would not make again.
+
+    A longer run of the same distillation may replace a shorter one. What files of earlier versions do not say counts as
+    the same.
+    """
+    import json
+
+    import keras
+
+    import kerasticket as kt
+
+    if not path.exists():
+        return
+    remedy = "Choose another --out, or pass --overwrite to replace it."
+    try:
+        old = kt.data.DistilledSet.load(path)
+    except ValueError as error:
+        raise ValueError(f"'{path}' exists and is no distilled set ({error}). {remedy}") from error
+    ours = json.loads(json.dumps(dataclasses.asdict(settings)))
+    ours |= {"precision": config.precision, "data_sha256": data_sha256, "backend": keras.config.backend()}
+    before = {name: old.settings.get(name, ours[name]) for name in ours}
+    before |= {"method": old.method, "source": old.source, "seeds": old.seeds, "stored images": len(old)}
+    ours |= {"method": settings.name, "source": train.source, "seeds": {"distillation": config.seed}}
+    ours |= {"stored images": config.ipc * train.num_classes}
+    grows = [name for name in ("networks", "iterations") if name in EXTENDS.get(settings.name, ())]
+    for name in grows:
+        if isinstance(before[name], int) and before[name] <= ours[name]:
+            before[name] = ours[name]
+    labels = old.settings.get("labels") or {}
+    before["soft_labels"], ours["soft_labels"] = labels.get("temperature"), softness(config, settings)
+    changed = [name for name in ours if name != "folder" and before[name] != ours[name]]
+    if changed:
+        told = "; ".join(f"{name} was {_short(before[name])}, is now {_short(ours[name])}" for name in changed[:4])
+        more = f"; and {len(changed) - 4} more" if len(changed) > 4 else ""
+        raise ValueError(f"'{path}' was made from other data or settings: {told}{more}. {remedy}")
+
+
+def softness(config: Config, settings) -> float | None:
+    """The temperature that a set will say of its labels, or None."""
+    own = getattr(settings, "temperature", None)
+    return own if config.soft_labels is None else config.soft_labels
+
+
+def _short(value: Any) -> str:
+    return text if len(text := repr(value)) < 60 else f"{text[:57]}..."
 
 
 def distil(config: Config, settings, train, state: Path):
@@ -267,7 +354,7 @@ def softened(config: Config, distilled, train, test):
         epochs=config.teacher_epochs,
         augmentation=dataclasses.replace(kt.data.RECIPES[config.augmentation], cutmix=0.0),
         seed=config.seed,
-        folder=Path(config.state) / f"teacher_{config.dataset}_{config.seed}",
+        folder=Path(config.state) / f"teacher_{named(config.dataset)}_{config.seed}",
     )
     accuracy = kt.training.evaluate(teacher, test)["accuracy"]
     print(f"teacher      {100 * accuracy:.2f} %", flush=True)
@@ -311,7 +398,7 @@ def measure(config: Config, settings, train, test, distilled, zca) -> dict[str, 
                 build=builder("convnet3", test, config.test_width),
                 recipe=recipe,
                 seeds=range(config.nets),
-                folder=Path(config.state) / f"{Path(config.out.format(ipc=config.ipc)).stem}_measured" / name,
+                folder=Path(config.state) / f"{path_of(config).stem}_measured" / name,
                 progress=functools.partial(told, name, behind, each.decoded_count),
             )
             behind += shown[name]

@@ -45,6 +45,8 @@ class Config:
     """The real data that were distilled."""
     data_dir: str | None = None
     """TensorFlow Datasets folder; default: TFDS_DATA_DIR, then TFDS' own."""
+    image_size: int | None = None
+    """Side of the real images; default: the data set's."""
     architectures: tuple[str, ...] = ("convnet3",)
     """Names in kerasticket.distillation.evaluation.ARCHITECTURES, such as convnet3 alexnet resnet10 resnet18."""
     width: int = 32
@@ -54,7 +56,7 @@ class Config:
     batch_size: int = 64
     learning_rate: float = 0.01
     augmentation: str = "digits"
-    """digits (no mirror, no CutMix), paper-cifar, or none."""
+    """digits (no mirror, no CutMix), paper-cifar, paper-imagenet, or none."""
     nets: int = 3
     """Fresh networks per row."""
     controls: bool = True
@@ -136,17 +138,21 @@ def check(config: Config) -> None:
 def augmentations() -> dict:
     import kerasticket as kt
 
-    return {"none": None} | {name: kt.data.RECIPES[name] for name in ("digits", "paper-cifar")}
+    return {"none": None} | {name: kt.data.RECIPES[name] for name in ("digits", "paper-cifar", "paper-imagenet")}
 
 
 def planned(config: Config, path: str) -> list[list[Work]]:
     """For each architecture, the set of a file and its controls."""
     import kerasticket as kt
+    from kerasticket.data.classes import check_same, in_the_order_of
     from kerasticket.distillation.controls import controls, full_accuracy
 
-    loaded: list[Any] = [kt.data.load(config.dataset, split, data_dir=config.data_dir) for split in ("train", "test")]
+    where: dict[str, Any] = {"data_dir": config.data_dir, "image_size": config.image_size}
+    loaded: list[Any] = [kt.data.load(config.dataset, split, **where) for split in ("train", "test")]
     train, test = loaded
-    distilled = read(config, path, train)
+    check_same(train.class_names, test.class_names, "the training images", "the test images")
+    test = in_the_order_of(test, train.class_names, "the training images")
+    distilled = in_the_order_of(read(config, path, train), train.class_names, f"the real data of {train.source!r}")
     zca = kt.data.ZCA.fit(train, distilled.zca["epsilon"]) if distilled.space == "zca" else None
     judged = zca.whiten(test) if zca else test
     distilled.check_matches(judged)
@@ -183,7 +189,7 @@ def read(config: Config, path: str, train) -> Any:
 
 def begun_row(config: Config, name: str, data, known: dict) -> dict:
     """A row without its results."""
-    from kerasticket.distillation.unfinished import digest
+    from kerasticket.data.digest import digest
 
     of_set = {"set": name, "sha256": digest(data)[:16], "images": len(data), "decoded": data.decoded_count}
     values = vars(config) | of_set | {"space": data.space} | known

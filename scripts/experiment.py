@@ -12,6 +12,8 @@ from presets import Config
 from progress import EpochProgress, Progress
 
 import kerasticket as kt
+from kerasticket.data.classes import check_same, in_the_order_of
+from kerasticket.data.digest import digest
 from kerasticket.params import Params
 from kerasticket.pruning.search import Search, random_ticket
 from kerasticket.records import Round, Trained
@@ -21,6 +23,7 @@ from kerasticket.tickets import Ticket
 # What may differ between two calls: none of it changes a result that is finished.
 FREE = ("out", "data_dir", "force", "init_seeds", "data_orders", "rounds", "kinds", "train_rounds", "keep_trained")
 Images = kt.data.ImageSet | kt.data.StreamedImages | kt.data.DistilledSet  # the last: whitened real images
+DIGESTS = ("train_sha256", "test_sha256")  # of the real data; runs of earlier versions have none
 STEPS_PER_EPOCH = 500
 SEARCHED = ("imp", "synthetic")
 PRECISIONS = {"float32", "mixed_bfloat16"}
@@ -38,6 +41,7 @@ class Experiment:
     distilled: kt.data.DistilledSet | None
     start: Ticket | None
     progress: Progress
+    digests: dict[str, str] = dataclasses.field(default_factory=dict)
     models: dict[str, keras.Model] = dataclasses.field(default_factory=dict)
     pipelines: dict[tuple[str, int], Any] = dataclasses.field(default_factory=dict)
 
@@ -45,12 +49,12 @@ class Experiment:
     def open(cls, config: Config) -> "Experiment":
         _check(config)
         keras.config.set_dtype_policy(config.precision)
-        train, test, distilled = load_data(config)
+        train, test, distilled, digests = load_data(config)
         start = Ticket.load(config.start) if config.start else None
-        experiment = cls(config, kt.Run(Path(config.out)), train, test, distilled, start, Progress())
+        experiment = cls(config, kt.Run(Path(config.out)), train, test, distilled, start, Progress(), digests)
         experiment.check()
         about = dataclasses.asdict(config) | experiment.identity()
-        experiment.run = kt.Run.open(config.out, about, free=FREE, force=config.force)
+        experiment.run = kt.Run.open(config.out, about, free=FREE, later=DIGESTS, force=config.force)
         return experiment
 
     def check(self) -> None:
@@ -82,6 +86,7 @@ class Experiment:
             "backend": keras.config.backend(),
             "distilled_sha256": _digest(distilled),
             "start_sha256": _digest(start),
+            **self.digests,
         }
 
     @property
@@ -344,19 +349,25 @@ class Experiment:
         return work
 
 
-def load_data(config: Config) -> tuple[Images, Images, kt.data.DistilledSet | None]:
-    """Real training and test images, in the space of the distilled set, and that set.
+def load_data(config: Config) -> tuple[Images, Images, kt.data.DistilledSet | None, dict[str, str]]:
+    """Real training and test images, in the space of the distilled set, that set, and `DIGESTS` of the real images.
 
+    Digests are of the images before they are whitened, whose bits depend on the machine.
     Whatever kinds there are: with others added later, all results of a run are of one space.
     """
     train = _load(config, "train", config.images_per_class)
     test = _load(config, "test", None)
+    check_same(train.class_names, test.class_names, "the training images", "the test images")
+    test = in_the_order_of(test, train.class_names, "the training images")
+    digests = dict(zip(DIGESTS, map(digest, (train, test)), strict=True))
     distilled = _load_distilled(config)
+    if distilled and "synthetic" in config.kinds:
+        distilled = in_the_order_of(distilled, train.class_names, f"the real data of {train.source!r}")
     if distilled:
         train, test = _in_the_space_of(distilled, config, train, test)
         if "synthetic" in config.kinds:
             distilled.check_matches(train)
-    return train, test, distilled
+    return train, test, distilled, digests
 
 
 def _load(config: Config, split: str, images_per_class: int | None) -> Images:
@@ -396,9 +407,12 @@ def _load_distilled(config: Config) -> kt.data.DistilledSet | None:
         if "synthetic" not in config.kinds:
             return None
         preset = {"cifar10": " --preset cifar10-cpu", "digits": ""}.get(config.dataset, "")
+        size = f" --image-size {config.image_size}" if config.image_size else ""
+        augmentation = "" if preset else f" --augmentation {config.augmentation}"
         raise ValueError(
             f"Expected a distilled set (HDF5). Received: --distilled '{config.distilled}': no such file. Make one, "
-            f"e.g. python scripts/distill_dataset.py{preset} --dataset {config.dataset} --out {config.distilled}"
+            f"e.g. python scripts/distill_dataset.py{preset} --dataset {config.dataset}{size}{augmentation} --out "
+            f"{config.distilled}"
         )
     return kt.data.DistilledSet.load(config.distilled)
 

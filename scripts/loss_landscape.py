@@ -115,7 +115,8 @@ def main(config: Config) -> None:
     source = (from_run if Path(config.paths[0]).is_dir() else from_files)(config)
     out = Path(config.out or Path(config.paths[0]) / "landscape" / config.plane)
     fresh = config.force or not (out / "config.json").exists()
-    landscape = kt.Run.open(out, dataclasses.asdict(config) | source.identity, free=FREE, force=config.force)
+    identity = dataclasses.asdict(config) | source.identity
+    landscape = kt.Run.open(out, identity, free=FREE, later=("data_sha256",), force=config.force)
     check_networks(out, {work.name: work.about["networks"] for work in source.works})
     missing = [work for work in source.works if not (out / f"{work.name}.h5").exists()]
     try:
@@ -192,7 +193,7 @@ def from_run(config: Config) -> Source:
         works,
         lambda: run.model(chosen[0]),
         lambda: run.images("train", config.images_per_class),
-        {"run": about},
+        {"run": about, "data_sha256": run.digests},
         f"{run.config.dataset}, {run.config.model}",
         run.close,
     )
@@ -223,6 +224,7 @@ def from_files(config: Config) -> Source:
     import keras
 
     import kerasticket as kt
+    from kerasticket.data.digest import digest
     from kerasticket.models import saved
 
     def params() -> list[Any]:
@@ -235,12 +237,13 @@ def from_files(config: Config) -> Source:
 
     options = {name: getattr(config, name) for name in ("images_per_class", "image_size", "data_dir")}
     about = {"kind": "networks", "round": 0, "init_seed": 0, "sparsity": 0.0, "networks": _listed(config.paths)}
+    images = kt.data.load(config.dataset, **options)
     digests = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in config.paths]
     return Source(
         [Work("networks", about, params)],
         model,
-        lambda: kt.data.load(config.dataset, **options),
-        {"sha256": digests},
+        lambda: images,
+        {"sha256": digests, "data_sha256": digest(images)},
         config.dataset,
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
-from experiment import FREE, load_data
+from experiment import DIGESTS, FREE, load_data
 from presets import Config
 
 import kerasticket as kt
@@ -78,8 +78,9 @@ class TrainedRun:
         check_writable(out)
         self.locks.append(RunLock.of_folder(out))
         about = {name: v for name, v in dataclasses.asdict(self.config).items() if name not in FREE}
-        about, known = json.loads(json.dumps(about)), out / "run.json"
+        about, known = json.loads(json.dumps(about)) | self.digests, out / "run.json"
         before = read_json(known) if known.exists() else about
+        before = self.digests | before  # folders of earlier versions have none
         other = [name for name in about if before.get(name) != about[name]]
         if other:
             raise ValueError(
@@ -150,8 +151,20 @@ class TrainedRun:
 
     @cached_property
     def _data(self) -> dict[str, Any]:
-        train, test, _ = load_data(self.config)
+        train, test, _, found = load_data(self.config)
+        other = [name for name, of_run in self.digests.items() if found[name] != of_run]
+        if other:
+            raise ValueError(
+                f"Expected the data that the run in '{self.run.folder}' was made with. Received: other images or "
+                f"labels of '{self.config.dataset}' ({', '.join(other)} differ). Put the data back or make a new run."
+            )
         return {"train": train, "test": test}
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """Of the real data, as the run has noted them; none in runs of earlier versions."""
+        stored = read_json(self.run.folder / "config.json")
+        return {name: stored[name] for name in DIGESTS if stored.get(name)}
 
     def _file(self, of: Subnetwork, data_order: int) -> Path:
         return self.run.order(of.init_seed, of.kind, of.round, data_order) / "trained.keras"

@@ -45,7 +45,7 @@ def image_set(**changes) -> ImageSet:
         ({"images": np.zeros((4, 8, 8), np.uint8)}, "images must be uint8"),
         ({"images": np.zeros((0, 8, 8, 1), np.uint8), "labels": np.zeros(0, np.int64)}, "at least one image"),
         ({"labels": np.array([0, 1, 0])}, r"labels must be int64 of shape \(4,\)"),
-        ({"labels": np.array([0, 1, 0, 1], np.int32)}, "labels must be int64"),
+        ({"labels": np.array([0.0, 1, 0, 1])}, "labels must be int64"),
         ({"labels": np.array([0, 1, 0, 2])}, r"labels must lie in 0\.\.1"),
         ({"labels": np.array([0, 1, 0, -1])}, r"labels must lie in 0\.\.1"),
         ({"class_names": ("cat", "cat")}, "distinct"),

@@ -96,11 +96,38 @@ def test_a_killed_run_goes_on_to_the_same_set(tmp_path, monkeypatch):
     np.testing.assert_array_equal(again.images, expected.images)
 
 
+def test_files_are_named_by_data_set_and_not_overwritten_by_others(tmp_path):
+    """`selection` says nothing of a file's bytes: what a set was made from does."""
+    config, method = distill_dataset.parse(["--dataset", "folder:my/pets", "--ipc", "2", "--method", "selection"])
+    assert distill_dataset.path_of(config) == Path("assets/distilled/folder_my_pets_ipc2.h5")
+    assert distill_dataset.path_of(distill_dataset.Config()) == Path("assets/distilled/digits_ipc10.h5")
+    train, path = kt.data.load("digits", images_per_class=5), tmp_path / "set.h5"
+
+    def check(data=train, sha="1", made=method):
+        distill_dataset.check_replaceable(path, config, made, data, sha)
+
+    check()  # there is none
+    about = dataclasses.asdict(method) | {"data_sha256": "1", "precision": "float32"}
+    old = dataclasses.replace(kt.data.random_real(train, 2), method="selection", settings=about)
+    dataclasses.replace(old, seeds={"distillation": 0}).save(path)
+    check()
+    check(made=dataclasses.replace(method, networks=method.networks + 1))  # goes on
+    with pytest.raises(ValueError, match=r"data_sha256 was '1', is now '2'. Choose another --out, or pass --overwrite"):
+        check(sha="2")
+    with pytest.raises(ValueError, match=r"source was 'digits:1.0.0/train, 5 per class, seed 0', is now 'pets'"):
+        check(dataclasses.replace(train, source="pets"))
+    with pytest.raises(ValueError, match=r"networks was \d+, is now 1\."):
+        check(made=dataclasses.replace(method, networks=1))
+    path.write_bytes(b"no set")
+    with pytest.raises(ValueError, match="is no distilled set"):
+        check()
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--nets", "1"], "--nets of at least 2"),
-        (["--augmentation", "blur"], "--augmentation digits or paper-cifar"),
+        (["--augmentation", "blur"], "--augmentation digits, paper-cifar or paper-imagenet"),
         (["--test-epochs", "0"], "epochs"),
         (["--ipc", "0"], "--ipc of at least 1"),
     ],

@@ -1,6 +1,7 @@
 """Gradient matching: right derivatives, repeatable, and better than what it started from."""
 
 import dataclasses
+import json
 import types
 
 import numpy as np
@@ -193,6 +194,24 @@ def test_a_longer_distillation_goes_on_from_a_shorter_one(digits, tmp_path):
     on = longer.distill(digits, ipc=1, seed=3, checkpoint=path).images
     np.testing.assert_array_equal(on, longer.distill(digits, ipc=1, seed=3).images)
     with pytest.raises(ValueError, match="at least the 6 steps"):
+        SMALL.distill(digits, ipc=1, seed=3, checkpoint=path)
+
+
+@pytest.mark.same_on_every_backend
+def test_a_checkpoint_knows_its_real_data(digits, tmp_path):
+    """The images it began with may be the same, and their source: others were relabelled, or replaced."""
+    path = tmp_path / "state.npz"
+    SMALL.distill(digits, ipc=1, seed=3, checkpoint=path)
+    changed = digits.images.copy()
+    changed[-1] = 255 - changed[-1]
+    with pytest.raises(ValueError, match=r"of another distillation: data_sha256 was"):
+        SMALL.distill(dataclasses.replace(digits, images=changed), ipc=1, seed=3, checkpoint=path)
+    with np.load(path) as file:
+        arrays = dict(file)
+    about = json.loads(str(arrays.pop("about")))
+    del about["data_sha256"]
+    np.savez(path, about=np.array(json.dumps(about)), **arrays)
+    with pytest.warns(UserWarning, match="written before checkpoints kept a digest"):
         SMALL.distill(digits, ipc=1, seed=3, checkpoint=path)
 
 

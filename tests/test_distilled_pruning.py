@@ -98,6 +98,48 @@ def test_a_distilled_set_that_has_changed_is_another_configuration(tmp_path):
         Experiment.open(config)
 
 
+@pytest.mark.same_on_every_backend
+def test_a_run_knows_its_real_data_and_both_splits_have_its_classes(tmp_path):
+    """The path is the same, the images or classes behind it are others; classes of a set are found by name."""
+    rng, labels = np.random.default_rng(0), np.array([1, 0, 1, 0])
+    images = rng.integers(0, 256, (4, 16, 16), dtype=np.uint8)
+
+    def data(labels=labels, test_labels=labels, names=("cat", "dog")):
+        arrays = {"x_train": images, "y_train": labels, "x_test": images, "y_test": test_labels}
+        np.savez(tmp_path / "own.npz", class_names=names, **arrays)
+
+    data()
+    train = kt.data.load(f"npz:{tmp_path / 'own.npz'}")
+    other_order = dataclasses.replace(kt.data.random_real(train, 1), class_names=("dog", "cat"))
+    dataclasses.replace(other_order, labels=1 - other_order.labels).save(tmp_path / "set.h5")
+    about = {"dataset": f"npz:{tmp_path / 'own.npz'}", "distilled": str(tmp_path / "set.h5"), "images_per_class": None}
+    config = small(tmp_path / "run", kinds=("synthetic",), init_seeds=(0,), **about)
+    opened = Experiment.open(config)
+    np.testing.assert_array_equal(opened.distilled.labels, kt.data.random_real(train, 1).labels)
+    assert opened.distilled.class_names == ("cat", "dog")
+    Experiment.open(config)
+    data(labels=1 - labels)
+    with pytest.raises(ValueError, match=r"another configuration: train_sha256 was"):
+        Experiment.open(config)
+    data(names=("cat", "fox"))
+    with pytest.raises(ValueError, match=r"Expected the same classes.*\['dog'\].*\['fox'\]"):
+        Experiment.open(config)
+
+
+@pytest.mark.same_on_every_backend
+def test_the_command_that_a_preset_names_makes_the_set_that_it_needs(tmp_path):
+    import distill_dataset
+    import experiment
+
+    wanted = dataclasses.replace(CONFIGS["imagenette"], distilled=str(tmp_path / "absent.h5"))
+    with pytest.raises(ValueError, match="no such file") as error:
+        experiment._load_distilled(wanted)
+    flags = str(error.value).partition("distill_dataset.py ")[2].split()
+    made, _ = distill_dataset.parse(flags)
+    assert (made.dataset, made.image_size, made.out) == ("imagenette", 128, wanted.distilled)
+    assert made.augmentation == wanted.augmentation
+
+
 def test_tickets_share_the_initialisation_and_the_sparsities(whole_run):
     found = tickets(whole_run)
     dense = found["seed_0/dense/round_00/ticket.keras"]

@@ -48,6 +48,14 @@ def test_free_fields_may_change(tmp_path):
     assert read_json(tmp_path / "run" / "config.json")["rounds"] == 5
 
 
+def test_keys_of_later_versions_bind_once_they_are_known(tmp_path):
+    Run.open(tmp_path / "run", {"rounds": 3})
+    Run.open(tmp_path / "run", {"rounds": 3, "data": "a"}, later=("data",))
+    assert read_json(tmp_path / "run" / "config.json")["data"] == "a"
+    with pytest.raises(ValueError, match="data was 'a', is now 'b'"):
+        Run.open(tmp_path / "run", {"rounds": 3, "data": "b"}, later=("data",))
+
+
 def test_force_starts_again_but_never_deletes_a_folder_that_is_no_run(tmp_path):
     run = Run.open(tmp_path / "run", {"rounds": 3})
     (run.folder / "ticket").touch()

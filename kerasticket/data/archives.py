@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kerasticket.data.classes import numbered
 from kerasticket.data.decoding import StreamedImages, decode, fill
 from kerasticket.data.images import ImageSet
 from kerasticket.data.tensorflow_ops import plain, tensorflow
@@ -55,8 +56,9 @@ class Archive:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """In the order of the labels."""
-        return tuple(self.builder.info.features["label"].names)
+        """In the order of the labels; numbers where the data set has whole numbers without names."""
+        names = getattr(self.builder.info.features["label"], "names", None)
+        return tuple(names) if names else numbered(int(self.labels.max()) + 1)
 
     @property
     def source(self) -> str:

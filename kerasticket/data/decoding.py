@@ -1,6 +1,6 @@
 """Encoded image files (JPEG, PNG, ...) to uint8 arrays of one size, all at once or as a stream."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -41,6 +41,30 @@ def _cover(image, size, height: int, width: int):
     top, left = (scaled[0] - height) // 2, (scaled[1] - width) // 2
     image = image[top : top + height, left : left + width]
     return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8)
+
+
+def decoded_shapes(paths: np.ndarray) -> Iterator[tuple[int, int, int]]:
+    """(height, width, channels) of image files one after the other, as they are stored.
+
+    Raises:
+        ValueError: a file, which is named, cannot be read as an image.
+    """
+    tf = tensorflow()
+
+    def shape(path):
+        return tf.shape(tf.io.decode_image(tf.io.read_file(path), expand_animations=False))
+
+    shapes = tf.data.Dataset.from_tensor_slices(list(paths)).map(plain(shape), tf.data.AUTOTUNE)
+    done = 0
+    try:
+        for height, width, channels in shapes.as_numpy_iterator():
+            done += 1
+            yield int(height), int(width), int(channels)
+    except tf.errors.OpError as error:
+        raise ValueError(
+            f"{paths[done]} cannot be read as an image: it is empty, damaged, of another type than its name says, or a "
+            "link that leads nowhere. Mend or delete it."
+        ) from error
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,8 @@
 """Labelled images in memory: uint8 NHWC with their classes, their origin and how to normalise them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -58,6 +60,14 @@ def make_plain(data) -> None:
             raise ValueError(f"{name} must be text. Received: {getattr(data, name)!r}")
 
 
+def plain_labels(labels: Any) -> Any:
+    """Whole numbers of any type, also in a list or as (n, 1), as int64 (n,); anything else as it is."""
+    made = np.asarray(labels) if isinstance(labels, (list, tuple)) else labels
+    if not isinstance(made, np.ndarray) or made.dtype.kind not in "iu":
+        return labels
+    return (made[:, 0] if made.ndim == 2 and made.shape[1] == 1 else made).astype(np.int64)
+
+
 def check_labels(labels: np.ndarray, count: int, class_names: tuple[str, ...]) -> None:
     """Raises ValueError unless `labels` is int64 of shape (count,) and holds positions in `class_names`."""
     if not isinstance(labels, np.ndarray):
@@ -89,7 +99,7 @@ class ImageSet:
 
     Attributes:
         images: uint8, (n, height, width, channels).
-        labels: int64, (n,), positions in `class_names`.
+        labels: int64, (n,), positions in `class_names`; whole numbers of other types, lists and (n, 1) become that.
         class_names: one name per class; their order is part of the data.
         source: data set, version and split, such as "cifar10:3.0.2/train".
         mean, std: per channel, of pixels in [0, 1]; a network sees (pixel / 255 - mean) / std.
@@ -119,12 +129,56 @@ class ImageSet:
         if self.images.dtype != np.uint8 or self.images.ndim != 4:
             raise ValueError(
                 "images must be uint8 of shape (n, height, width, channels). "
-                f"Received: {self.images.dtype} of shape {self.images.shape}"
+                f"Received: {self.images.dtype} of shape {self.images.shape}; ImageSet.from_arrays takes others"
             )
         if not len(self.images):
             raise ValueError(f"an ImageSet needs at least one image. Received: {self.source!r} with none")
+        object.__setattr__(self, "labels", plain_labels(self.labels))
         check_labels(self.labels, len(self.images), self.class_names)
         check_normalisation(self.mean, self.std, self.images.shape[-1])
+
+    @classmethod
+    def from_arrays(
+        cls,
+        images: Any,
+        labels: Any,
+        class_names: Sequence[str] | None = None,
+        *,
+        source: str = "arrays",
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
+    ) -> "ImageSet":
+        """Own arrays, or those of keras.datasets.
+
+        Args:
+            images: (n, height, width) or (n, height, width, channels): whole numbers in 0..255, or floats in [0, 1] or
+                in 0..255, which are rounded to bytes.
+            labels: whole numbers (n,) or (n, 1), one-hot rows (n, classes), or names (n,).
+            class_names: in the order of the labels; None: "0", "1", ..., or the names that there are.
+            source: what the data are called.
+            mean, std: per channel, of pixels in [0, 1]; None: those of `images` (1 for the std of a channel that is
+                the same everywhere). Test images need those of the training images.
+
+        Raises:
+            ValueError: values that are not finite or out of range, labels with gaps or not from 0 on, soft labels, a
+                single class.
+
+        Example:
+            >>> import numpy as np
+            >>> x, y = np.random.default_rng(0).integers(0, 256, (6, 8, 8)), np.array([[0], [1], [0], [1], [0], [1]])
+            >>> train = ImageSet.from_arrays(x, y, ("cat", "dog"))
+            >>> test = ImageSet.from_arrays(x / 255, y, ("cat", "dog"), mean=train.mean, std=train.std)
+            >>> train.input_shape, bool((test.images == train.images).all())
+            ((8, 8, 1), True)
+        """
+        from kerasticket.data import arrays  # late: it needs this class
+
+        pixels = arrays.as_bytes(images)
+        given = None if class_names is None else tuple(class_names)
+        positions, names = arrays.as_labels(labels, given)
+        own = arrays.statistics(pixels) if mean is None or std is None else ((), ())
+        mean, std = own[0] if mean is None else mean, own[1] if std is None else std
+        return cls(pixels, positions, names, source, mean, std)
 
     def __len__(self) -> int:
         return len(self.images)

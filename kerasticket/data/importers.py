@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kerasticket.data import torch_files
+from kerasticket.data import classes, torch_files
 from kerasticket.data.decoding import decode
 from kerasticket.data.distilled import SPACES, DistilledSet
-from kerasticket.data.folders import SUFFIXES
+from kerasticket.data.folders import SUFFIXES, is_hidden, is_image, warn_of_ignored
 from kerasticket.data.images import ImageSet
 from kerasticket.data.tensorflow_ops import tensorflow
 from kerasticket.data.zca import EPSILON, ZCA
@@ -30,6 +30,7 @@ _ABSENT = 0.2  # of a class's share of the labels: it has no image of its own
 _SAMPLE, _SAMPLE_BYTES = 500, 2**27  # real images that a class mean is taken over; all of them, as float32
 _ZCA_PIXELS = 4096
 _FACTORS = (1, 2, 3)  # that were published
+_RDED = re.compile(r"class(\d+)_id")
 _WHITENED_BACK = "images_zca"
 
 
@@ -87,16 +88,20 @@ def _image_files(path: Path, index: int) -> Contents:
     """RDED's `class00003_id00007.jpg`, or a folder per class; classes by number, or by name."""
     if not path.is_dir():
         raise ValueError(f"Expected a folder of images. Received: {path}, which is none")
-    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+    found = [file for file in sorted(path.rglob("*")) if not _in_hidden(file.parent, path)]
+    files = [file for file in found if is_image(file)]
     if not files:
         raise ValueError(f"{path} holds no image files ({', '.join(sorted(SUFFIXES))}).")
-    classes = [_class_of(file) for file in files]
-    _check_folders(path, files, classes)
-    numbered = all(name.isdecimal() for name in classes)
-    names = () if numbered else tuple(sorted(set(classes)))
-    labels = [int(name) if numbered else names.index(name) for name in classes]
+    warn_of_ignored(path, [file for file in found if is_hidden(file) or not (is_image(file) or file.is_dir())])
+    of_files = [_class_of(file) for file in files]
+    _check_folders(path, files, of_files)
+    names = classes.in_order(of_files)
+    if all(_RDED.match(file.name) for file in files):
+        names, labels = (), [int(name) for name in of_files]
+    else:
+        labels = [names.index(name) for name in of_files]
     encoded = [file.read_bytes() for file in files]
-    shapes = {tuple(tensorflow().io.decode_image(each, expand_animations=False).shape) for each in encoded}
+    shapes = {_decoded_shape(file, each) for file, each in zip(files, encoded, strict=True)}
     sizes = {shape[:2] for shape in shapes}
     if len(sizes) > 1:
         raise ValueError(f"{path} holds images of {len(sizes)} sizes, such as {sorted(sizes)[:3]}: resize them to one.")
@@ -117,8 +122,19 @@ def _check_folders(path: Path, files: list[Path], classes: list[str]) -> None:
 
 
 def _class_of(file: Path) -> str:
-    match = re.match(r"class(\d+)_id", file.name)
-    return match[1] if match else file.parent.name
+    match = _RDED.match(file.name)
+    return match[1] if match else classes.name_of_folder(file.parent.name)
+
+
+def _in_hidden(folder: Path, root: Path) -> bool:
+    return folder != root and (is_hidden(folder) or _in_hidden(folder.parent, root))
+
+
+def _decoded_shape(file: Path, encoded: bytes) -> tuple[int, ...]:
+    try:
+        return tuple(tensorflow().io.decode_image(encoded, expand_animations=False).shape)
+    except tensorflow().errors.OpError as error:
+        raise ValueError(f"{file} cannot be read as an image: {error.message[:200]}") from error
 
 
 class Format(NamedTuple):
@@ -221,13 +237,20 @@ def _usual_factor(chosen: Format, path: Path) -> int:
 
 
 def _by_name(labels: np.ndarray, names: tuple[str, ...], known: tuple[str, ...], path: Path) -> np.ndarray:
-    """Labels, which are positions in the names of the file, as positions in those that are known."""
+    """Labels, which are positions in the names of the file, as positions in those that are known.
+
+    By name; folders that are all numbers, where other names are known, by number: they count the classes from 0 on.
+    """
     if not names or not known:
         return labels
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise ValueError(f"{path} has classes {unknown[:5]}, which are none of {list(known[:12])}: rename the folders.")
-    return np.array([known.index(name) for name in names], np.int64)[labels]
+    if all(name.isdecimal() for name in names) and not set(names) <= set(known):
+        by_value = {int(name): place for place, name in enumerate(known) if name.isdecimal()}
+        numbers = [int(name) for name in names]
+        if len(by_value) == len(known) and set(numbers) <= set(by_value):
+            return np.array([by_value[number] for number in numbers], np.int64)[labels]
+        if not by_value and max(numbers) < len(known):
+            return np.array(numbers, np.int64)[labels]
+    return classes.positions(names, known, str(path))[labels]
 
 
 def _images(images: Any, path: Path) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from kerasticket.data import digits
 from kerasticket.data.archives import Archive
+from kerasticket.data.arrays import read_npz
 from kerasticket.data.decoding import StreamedImages
 from kerasticket.data.folders import IMAGENET10, IMAGENET_MEAN, IMAGENET_STD, scan
 from kerasticket.data.images import ImageSet, choose_per_class
@@ -83,12 +84,14 @@ def load(
     """Real images by name, all or a seeded choice per class.
 
     Args:
-        name: a name of `DATASETS`, or "folder:<path>" or "imagenet10:<path>" (see `load_folder`).
+        name: a name of `DATASETS`, or "folder:<path>" or "imagenet10:<path>" (see `load_folder`), or "npz:<file>" of
+            own arrays: `images` and `labels` (and `test_images`, `test_labels`, `class_names`), or `x_train`,
+            `y_train`, `x_test`, `y_test` as Keras names them; see `ImageSet.from_arrays`.
         split: "train" or "test" (what a set calls "validation" is its "test" where it has no other).
         images_per_class: how many of each class; None: all. Only these are decoded.
         seed: of that choice. A smaller choice is contained in a larger one of the same seed.
-        image_size: height and width. None: as stored; digits 16, imagenette 64, folders 224. Others are
-            scaled until the shorter side fits, then cropped at the centre.
+        image_size: height and width. None: as stored; digits 16, imagenette 64, folders whose images differ in size
+            224. Others are scaled until the shorter side fits, then cropped at the centre.
         data_dir: TensorFlow Datasets folder. None: TFDS_DATA_DIR, then TFDS' default.
         download: whether TFDS may download what is absent.
         memory_limit: bytes; a set that needs more decoded is returned as `StreamedImages`.
@@ -110,9 +113,14 @@ def load(
             wnids=FOLDERS[prefix],
             images_per_class=images_per_class,
             seed=seed,
-            image_size=image_size or 224,
+            image_size=image_size,
             memory_limit=memory_limit,
         )
+    if colon and prefix == "npz":
+        if image_size is not None:
+            raise ValueError(f"image_size is not for arrays, which have their size. Received: {image_size=}, {name!r}")
+        arrays = read_npz(path, split)
+        return arrays if images_per_class is None else arrays.subset(images_per_class, seed)
     dataset = _find(name)
     if isinstance(dataset, EmbeddedDataset):
         whole = dataset.load(split, image_size)
@@ -129,20 +137,28 @@ def load_folder(
     wnids: tuple[str, ...] | None = None,
     images_per_class: int | None = None,
     seed: int = 0,
-    image_size: int = 224,
+    image_size: int | None = None,
+    channels: int | None = None,
     memory_limit: int = 2 * GIBIBYTE,
 ) -> ImageSet | StreamedImages:
     """Images of an ImageNet-style folder, `<path>/<split>/<class>/<image>`; otherwise as `load`.
 
     Args:
         path: holds `train` and one of `test`, `val`, `validation`.
-        wnids: class folders in the order of the labels, such as `IMAGENET10`; None: all, sorted by name.
+        wnids: class folders in the order of the labels, such as `IMAGENET10`; None: all, sorted by name, numbers in
+            names by their value ("2" before "10"). Both splits must then have the same classes.
+        image_size: height and width; None: those that all training images have, 224 where they differ.
+        channels: 1 or 3; None: 1 where all training images are grey.
+
+    Files that end in .jpg, .jpeg, .png, .bmp or .gif are read, of an animation the first frame, of an image with an
+    alpha channel its colors. All else is counted in a warning.
 
     Raises:
-        ValueError: a folder is missing or empty, an image cannot be decoded, a class has too few images.
+        ValueError: a folder is missing or empty, the splits have other classes, an image cannot be decoded (it is
+            named), a class has too few images.
     """
     _check(split, image_size)
-    images = scan(path, split, wnids, image_size)
+    images = scan(path, split, wnids, image_size, channels)
     if images_per_class is not None:
         images = images.subset(images_per_class, seed)
     return images if _bytes(len(images), images.input_shape) > memory_limit else images.to_memory()
@@ -164,7 +180,7 @@ def _find(name: str) -> TensorFlowDataset | EmbeddedDataset:
         return DATASETS[name]
     near = difflib.get_close_matches(name, DATASETS, n=1, cutoff=0.4)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    folders = " or ".join(f"'{prefix}:<path>'" for prefix in FOLDERS)
+    folders = " or ".join(f"'{prefix}:<path>'" for prefix in (*FOLDERS, "npz"))
     raise ValueError(f"Unknown data set. Expected one of {sorted(DATASETS)}, or {folders}. Received: {name!r}.{hint}")
 
 

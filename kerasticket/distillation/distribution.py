@@ -106,6 +106,7 @@ class DistributionMatching:
             self,
             start,
             matcher,
+            real=images,
             steps=self.steps,
             seed=seed,
             extends="iterations",

@@ -11,6 +11,7 @@ import numpy as np
 
 from kerasticket import models
 from kerasticket.data import PAPER_CIFAR, DistilledSet, ImageSet, pipeline
+from kerasticket.data.classes import in_the_order_of
 from kerasticket.distillation.controls import controls, full_accuracy, label_robust_score
 from kerasticket.distillation.networks import renew
 from kerasticket.distillation.unfinished import Checkpoint, Unfinished, identity
@@ -100,7 +101,7 @@ def evaluate(
     """How good fresh networks get on `data`: a `Comparison` for each architecture, printable.
 
     Args:
-        data: a distilled set.
+        data: a distilled set. Its classes are matched with those of `test` by name, whatever their order.
         test: real images; for a set in ZCA space whitened ones (`ZCA.whiten`).
         nets: how many networks of each architecture, with seeds 0, 1, ...
         architectures: names in `ARCHITECTURES`.
@@ -130,6 +131,8 @@ def evaluate(
     unknown = [name for name in architectures if name not in ARCHITECTURES]
     if unknown:
         raise ValueError(f"Expected architectures among {list(ARCHITECTURES)}. Received: {unknown}")
+    data = in_the_order_of(data, test.class_names, f"the test data of {test.source!r}")
+    real = real and in_the_order_of(real, test.class_names, f"the test data of {test.source!r}")
     beside = controls(data, real)
     found = {}
     for name in architectures:
@@ -170,6 +173,7 @@ def accuracy_of(
     """
     if not seeds:
         raise ValueError("Expected at least one seed. Received: none.")
+    data = in_the_order_of(data, test.class_names, f"the test data of {test.source!r}")
     if isinstance(data, DistilledSet):
         data.check_matches(test)
     if folder is not None:

@@ -12,8 +12,8 @@ import numpy as np
 
 from kerasticket import masking
 from kerasticket.data import ZCA, Augmentation, DistilledSet, ImageSet
+from kerasticket.data.digest import digest
 from kerasticket.distillation.networks import fresh_helper, renew
-from kerasticket.distillation.unfinished import digest
 from kerasticket.files import json_text, typed
 from kerasticket.files.arrays import Arrays, with_manifest
 from kerasticket.files.members import BROKEN

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,7 +12,8 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
-from kerasticket.data import DistilledSet
+from kerasticket.data import DistilledSet, ImageSet
+from kerasticket.data.digest import digest
 from kerasticket.files import json_text, typed
 from kerasticket.files.arrays import Arrays, with_manifest
 from kerasticket.files.members import BROKEN
@@ -21,6 +23,7 @@ from kerasticket.runs import atomic, check_writable
 # Called after each step with (steps done, the images, the loss of the step).
 Progress = Callable[[int, np.ndarray, float], None]
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
+LATER = "data_sha256"  # which checkpoints of earlier versions lack
 
 
 class Stepper(Protocol):
@@ -43,6 +46,7 @@ def run(
     start: DistilledSet,
     stepper: Stepper,
     *,
+    real: ImageSet,
     steps: int,
     seed: int,
     extends: str,
@@ -55,6 +59,7 @@ def run(
         method: a frozen dataclass of settings.
         start: the images before the first step.
         stepper: does the steps; its images go into the set.
+        real: the images that are distilled, whose digest a checkpoint keeps.
         steps: how many there are in all.
         seed: of the distillation, as it is written into the set.
         extends: the field of `method` that may grow between two calls that share a checkpoint, as the first
@@ -68,7 +73,7 @@ def run(
             written.
         FloatingPointError: a loss is not finite. The checkpoint holds a state from before that.
     """
-    identity = _identity(method, start, seed, extends)
+    identity = _identity(method, start, real, seed, extends) if checkpoint else {}
     first = _resumed(checkpoint, identity, stepper) if checkpoint else 0
     if first > steps:
         raise ValueError(f"Expected at least the {first} steps that '{checkpoint}' has behind it. Received: {steps}.")
@@ -95,12 +100,12 @@ def finished(method: Any, start: DistilledSet, images: np.ndarray, seed: int) ->
     return dataclasses.replace(start, images=images, method=method.name, settings=settings, seeds=seeds)
 
 
-def _identity(method: Any, start: DistilledSet, seed: int, extends: str) -> dict[str, Any]:
+def _identity(method: Any, start: DistilledSet, real: ImageSet, seed: int, extends: str) -> dict[str, Any]:
     """All that decides the images."""
-    digest = hashlib.sha256(start.images.tobytes() + start.labels.tobytes()).hexdigest()
+    of_start = hashlib.sha256(start.images.tobytes() + start.labels.tobytes()).hexdigest()
     settings = {key: value for key, value in dataclasses.asdict(method).items() if key != extends}
-    about = {"method": method.name, "seed": seed, "source": start.source, "start_sha256": digest}
-    about |= {"mean": start.mean, "std": start.std}
+    about = {"method": method.name, "seed": seed, "source": start.source, "start_sha256": of_start}
+    about |= {"mean": start.mean, "std": start.std, LATER: digest(real)}
     about |= {"backend": keras.config.backend(), "precision": keras.config.dtype_policy().name}
     return json.loads(json.dumps(about | settings))
 
@@ -127,6 +132,13 @@ def _resumed(checkpoint: str | Path, identity: dict[str, Any], stepper: Stepper)
         typed.check({"steps_done": done}, {"steps_done": int}, f"'{path}'")
     except BROKEN as error:
         raise ValueError(f"'{path}' is no checkpoint of a distillation, or damaged: {error}. Delete it.") from error
+    if LATER not in about:
+        warnings.warn(
+            f"'{path}' was written before checkpoints kept a digest of the real data: that they are the same cannot be "
+            "checked.",
+            stacklevel=2,
+        )
+        about[LATER] = identity[LATER]
     changed = [key for key in sorted({*about, *identity}) if about.get(key) != identity.get(key)]
     if changed:
         fields = "; ".join(f"{key} was {about.get(key)!r}, is now {identity.get(key)!r}" for key in changed)

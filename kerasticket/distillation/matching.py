@@ -144,6 +144,7 @@ class GradientMatching:
             self,
             start,
             matcher,
+            real=images,
             steps=self.steps,
             seed=seed,
             extends="networks",

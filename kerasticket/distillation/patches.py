@@ -115,6 +115,7 @@ class RealisticPatches:
             self,
             start,
             judge,
+            real=images,
             steps=self.steps,
             seed=seed,
             extends="",

@@ -189,6 +189,7 @@ class Selection:
             self,
             start,
             judgement,
+            real=images,
             steps=self.steps,
             seed=seed,
             extends="networks",

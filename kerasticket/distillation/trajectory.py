@@ -174,6 +174,7 @@ class TrajectoryMatching:
             settings,
             start,
             matcher,
+            real=images,
             steps=self.steps,
             seed=seed,
             extends="iterations",

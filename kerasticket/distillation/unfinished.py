@@ -15,7 +15,8 @@ import keras
 import numpy as np
 
 from kerasticket import masking
-from kerasticket.data import DistilledSet, ImageSet, StreamedImages
+from kerasticket.data import DistilledSet, ImageSet
+from kerasticket.data.digest import digest
 from kerasticket.distillation.networks import network_state, restore_network
 from kerasticket.files import json_text, typed
 from kerasticket.files.arrays import Arrays, with_manifest
@@ -25,13 +26,6 @@ from kerasticket.training import Recipe
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 _STATE = {"seed": int, "epoch": int, "minutes": float}
-
-
-def digest(data: DistilledSet | ImageSet | StreamedImages) -> str:
-    """SHA-256 of images and labels; of images that are not in memory, of what they are called."""
-    if isinstance(data, StreamedImages):
-        return hashlib.sha256(data.source.encode()).hexdigest()
-    return hashlib.sha256(data.images.tobytes() + data.labels.tobytes()).hexdigest()
 
 
 def identity(data: DistilledSet | ImageSet, test, fresh: keras.Model, recipe: Recipe) -> dict[str, Any]:
