@@ -101,7 +101,8 @@ def _mend_averages(kind) -> None:
         plain(self, var_list)
         for variable in var_list:
             held = getattr(variable, "constraint", None)
-            if self.use_ema and isinstance(held, HeldConstraint):
+            present = getattr(variable, "_value", None) is not None  # on JAX `fit` may put the values back later
+            if self.use_ema and present and isinstance(held, HeldConstraint):
                 variable.assign(held.zeroed(variable))
 
     kind.finalize_variable_values = finalize_variable_values
