@@ -39,6 +39,12 @@ def share(mask: keras.Variable) -> None:
         _mirror(mask)
 
 
+def share_anew(mask: keras.Variable) -> None:
+    """Gives a copy of a shared mask a mirror of its own: it came with the original's."""
+    if vars(mask).pop(_REF, None) is not None:
+        _mirror(mask)
+
+
 def read(mask: keras.Variable):
     """The mask as it is when a step runs, compiled or not, as a tensor."""
     return vars(mask)[_REF][...] if _REF in vars(mask) else ops.convert_to_tensor(mask)

@@ -1,5 +1,7 @@
 """Pruned weights are exactly zero in memory after every step, whatever the optimizer, loop, penalty or constraint."""
 
+import copy
+
 import keras
 import nets
 import numpy as np
@@ -9,6 +11,7 @@ from keras import layers, ops, optimizers
 
 import kerasticket as kt
 from kerasticket import optimizer_state
+from kerasticket.layers.copies import duplicate
 from kerasticket.layers.steps import HeldConstraint
 from kerasticket.variables import raw_params
 
@@ -427,3 +430,29 @@ def test_a_masked_kernel_cannot_be_replaced():
     model = kt.masked(nets.mlp())
     with pytest.raises(AttributeError, match=r"cannot be set.*keep_dense='\*hidden'"):
         model.get_layer("hidden").kernel = 1
+
+
+@pytest.mark.parametrize("copied", [duplicate, copy.deepcopy])
+def test_a_copy_is_held_to_its_own_mask(copied):
+    """Steps must read the copy's mask, which is set later, and not the original's."""
+    model = masked()
+    params, half = kt.get_params(model), nets.half_mask(model)
+    other = {path: ~kept for path, kept in half.items()}
+    kt.set_mask(model, half)
+    twin = copied(model)
+    kt.set_params(model, params, other)
+    for net, mask in ((twin, half), (model, other)):
+        in_torch(net) if BACKEND == "torch" else fit(compiled(net, optimizers.Muon(0.01)))
+        raw = raw_params(net)
+        assert revived(net) == 0
+        assert {path: np.count_nonzero(raw[path]) for path in mask} == {p: kept.sum() for p, kept in mask.items()}
+
+
+def in_torch(model: keras.Model) -> None:
+    """Two steps of a torch optimizer that moves every weight, also those without gradients."""
+    import torch
+
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, weight_decay=0.1)
+    for variable in model.trainable_variables:
+        variable.value.grad = torch.ones_like(variable.value)
+    optimizer.step(), optimizer.step()

@@ -17,6 +17,9 @@ from typing import Any, TypeVar
 import keras
 import numpy as np
 
+from kerasticket.layers import steps
+from kerasticket.layers.masked import Masked
+
 Copied = TypeVar("Copied", bound=keras.Layer)
 
 # What `compile` and `fit` leave on a model, and what it is before: the copy may get another optimizer.
@@ -45,6 +48,8 @@ def duplicate(original: Copied) -> Copied:
     copier.finish()
     for layer in twin._flatten_layers():
         layer._losses.clear(), layer._loss_ids.clear()
+        for one in layer.held if isinstance(layer, Masked) else ():
+            steps.hold_again(one.variable, one.mask)
     return twin
 
 

@@ -26,6 +26,10 @@ class HeldConstraint:
     def __init__(self, variable: keras.Variable, mask: keras.Variable, inner: Callable | None) -> None:
         self.variable, self.mask, self.inner = variable, mask, inner
 
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state)
+        live.after_steps_of_torch(self)  # a deep copy of the model
+
     def __call__(self, weight):
         with live.no_gradient():
             weight = self.zeroed(weight)
@@ -54,6 +58,13 @@ def hold(variable: keras.Variable, mask: keras.Variable) -> None:
     if variable.regularizer is not None:
         variable.regularizer = HeldRegularizer(mask, variable.regularizer)
     _mend_keras()
+
+
+def hold_again(variable: keras.Variable, mask: keras.Variable) -> None:
+    """Does for copies of a held variable and its mask what `hold` did for these beside their attributes."""
+    live.share_anew(mask)
+    live.constrain(variable, variable.constraint)
+    live.after_steps_of_torch(variable.constraint)
 
 
 def let_go(variable: keras.Variable) -> None:
