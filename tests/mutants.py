@@ -290,6 +290,7 @@ HDF5 = [
 
 # Opcodes that declare how many bytes follow, or repeat what was before.
 HUGE = 2**33
+STACKED = b"]" * 10**5 + b"."  # many empty lists, of which the last is the content
 PICKLES = [
     b"\x80\x05\x96" + struct.pack("<Q", HUGE) + b"abc.",
     b"\x80\x05\x8e" + struct.pack("<Q", HUGE) + b"abc.",
@@ -307,7 +308,7 @@ PICKLES = [
     + b".",
     b"\x80\x05]q\x00h\x00a.",
     b"(" * 10**5 + b".",
-    b"]" * 10**5 + b".",
+    STACKED,
     b"\x80\x05r" + struct.pack("<I", 2**32 - 1) + b".",
     b"I" + b"9" * 10**5 + b"\n.",
     b"cos\nsystem\n(S'true'\ntR.",

@@ -446,7 +446,7 @@ REFUSED = {
         lambda: on_images(layers.Permute((2, 1, 3), name="turned")),
     ),
     "subclass of a layer": ("'back' of type Reversing", lambda: on_images(Reversing(4, name="back"))),
-    "operation": ("of type Add.*keras.layers.Add", lambda: with_call(lambda x: x + x)),
+    "operation": ("operations through which.*of type Flip", lambda: with_call(lambda x: ops.flip(x, -1))),
     "groups": ("without groups.*'g'.*groups=2", lambda: on_images(layers.Conv2D(4, 3, groups=2, name="g"))),
     "norm of groups": (
         "each channel by itself.*groups=2",

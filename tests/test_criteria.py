@@ -400,7 +400,8 @@ def test_magnitude_at_init_takes_a_ticket_and_nothing_else():
 def test_an_unknown_criterion_is_refused_with_those_near_it():
     with pytest.raises(ValueError, match=r"grasp.*snip.*synflow.*criterion='synflo'. Did you mean 'synflow'"):
         criteria.get("synflo")
-    assert criteria.get(len) is len
+    own = criteria.get("snip")
+    assert criteria.get(own) is own
 
 
 def test_wanda_refuses_layers_that_are_not_linear_in_one_kernel():

@@ -144,6 +144,9 @@ def test_a_config_that_asks_for_more_weights_than_the_file_has_is_not_built(tmp_
 def test_pickles_that_declare_sizes_are_refused_or_small(pickled, tmp_path):
     with zipfile.ZipFile(tmp_path / "data.pt", "w") as archive:
         archive.writestr("archive/data.pkl", pickled)
+    if pickled == mutants.STACKED:
+        assert torch_files.load(tmp_path / "data.pt") == []
+        return
     with pytest.raises(ValueError, match=r"data.pt (is refused|is empty, cut short)"):
         print(torch_files.load(tmp_path / "data.pt"))
 

@@ -189,17 +189,6 @@ def with_loss_that_fails(analysis):
     return run
 
 
-def copy(make):
-    def run(model):
-        Fuse.get_config, before = stop, Fuse.get_config
-        try:
-            make(model)
-        finally:
-            Fuse.get_config = before
-
-    return run
-
-
 def labels(model):
     blown(model, 0)
     images, scale = np.zeros((5, 8, 8, 3), "float32"), {"mean": (0.0,) * 3, "std": (1.0,) * 3}
@@ -222,9 +211,6 @@ CHANGING = {
         lambda model: autodiff.functional_loss(model, model.loss)(model.trainable_variables, *nets.batch(model, 8))
     ),
     "soft_labels": labels,
-    "masked": copy(kt.masked),
-    "strip": copy(kt.strip),
-    "compact": copy(kt.compact),
 }
 
 
