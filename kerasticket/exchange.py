@@ -93,8 +93,8 @@ def _check_clone(after: dict[str, Any], before: dict[str, Any], model: keras.Mod
     if lost or more:
         raise ValueError(
             f"Expected layers that come back with their names and weights along the graph. Received: '{model.name}', "
-            f"whose clone lacks {lost[:4]} and has {more[:4]}. A layer that is shared with a wrapper, such as TimeDistributed, "
-            "comes back twice: wrap it at every call."
+            f"whose clone lacks {lost[:4]} and has {more[:4]}. A layer that is shared with a wrapper, such as "
+            "TimeDistributed, comes back twice: wrap it at every call."
         )
 
 

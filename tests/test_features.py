@@ -31,7 +31,7 @@ def batch_norm_net() -> keras.Model:
 
 
 def linear_net() -> keras.Model:
-    stack = [layers.Dense(units, name=f"dense_{i}") for i, units in enumerate((4, 3, 5), start=1)]
+    stack = [layers.Dense(units, name=f"fc_{i}") for i, units in enumerate((4, 3, 5), start=1)]
     return keras.Sequential([keras.Input((6,), name="inputs"), *stack], name="linear_net")
 
 
@@ -115,14 +115,14 @@ def test_at_the_ends_the_features_are_those_of_the_ends(alpha, end):
 def test_a_linear_net_is_linear_in_any_one_layer_and_not_in_two():
     """Biases too; the first layer is linear in its weights whatever comes behind it."""
     model, a, b, data = case(linear_net())
-    for layer in ("dense_1", "dense_2", "dense_3"):
+    for layer in ("fc_1", "fc_2", "fc_3"):
         one = a | {path: b[path] for path in b if path.startswith(layer)}
         found = layerwise_feature_connectivity(model, a, one, data, alpha=0.3)
         assert max(measured.distance for measured in found.values()) < ROUNDING
-        assert found["dense_3"].ends > 0.01
+        assert found["fc_3"].ends > 0.01
     found = layerwise_feature_connectivity(model, a, b, data, alpha=0.3)
-    assert found["dense_1"].distance < ROUNDING
-    assert min(found["dense_2"].distance, found["dense_3"].distance) > 0.01
+    assert found["fc_1"].distance < ROUNDING
+    assert min(found["fc_2"].distance, found["fc_3"].distance) > 0.01
 
 
 def test_exchanging_the_ends_exchanges_alpha():
