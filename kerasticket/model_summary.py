@@ -111,7 +111,7 @@ def summary(model: keras.Model) -> Summary:
     out    Dense  4x2     10      8/8   0.00%     0/2   8     8
     8 of 8 prunable weights kept: sparsity 0.00% of the prunable, 0.00% of all 10 trainable weights
     multiply-accumulates per example: 8, 8 of kept weights
-    weights: 40B, in a sparse file at most 2.49kB
+    weights: 40B, in a sparse file at most 3.36kB
     The classifier 'out' is prunable too.
     """
     facts = _Facts(owners(model), require_masked(model), get_params(model), get_mask(model), uses(model))

@@ -148,7 +148,7 @@ def test_bad_arguments_are_refused_at_once(options, message):
     ("schedule", "message"),
     [
         (Schedule(0.5, end=2), "ends before the schedule does, at epoch 2"),
-        (Schedule(0.5, end=8, unit="step"), "ends before the schedule does, at step 8"),
+        (Schedule(0.5, end=80, unit="step"), "ends before the schedule does, at step 80"),
     ],
 )
 def test_a_training_that_is_too_short_says_so_at_its_beginning(schedule, message):

@@ -46,7 +46,7 @@ LIKE_LAYERS = {
     "pad": (add, relu, lambda x: pool(ops.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]]))),
     "mean": (add, relu, lambda x: ops.mean(x, axis=(1, 2))),
     "max, kept": (add, relu, lambda x: ops.squeeze(ops.max(x, axis=[1, 2], keepdims=True), (1, 2))),
-    "pooled": (add, relu, lambda x: layers.Flatten(name="flatten")(ops.average_pool(x, 2))),
+    "pooled": (add, relu, lambda x: layers.Flatten(name="flatten")(ops.average_pool(x, 2, 2))),
     "flattened": (add, relu, lambda x: ops.reshape(x, (-1, 96))),
     "all": (lambda a, b: ops.relu(a + b), ops.silu, lambda x: ops.mean(x, (1, 2))),
 }

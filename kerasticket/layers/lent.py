@@ -33,7 +33,7 @@ def lent(model: keras.Model | None = None, changes: Changes = ()) -> Iterator[No
     >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, activation="relu", name="out")])
     >>> try:
     ...     with lent(model, [(model.layers[0], "activation", None)]):
-    ...         model.layers[0].kernel.assign([[1.0], [1.0]])
+    ...         _ = model.layers[0].kernel.assign([[1.0], [1.0]])
     ...         raise KeyboardInterrupt
     ... except KeyboardInterrupt:
     ...     model.layers[0].activation.__name__, float(model.layers[0].kernel[0, 0]) == 1

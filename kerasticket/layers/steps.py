@@ -2,7 +2,8 @@
 
 Keras applies a variable's constraint at the end of each step: of `fit`, `apply`, `apply_gradients` and
 `stateless_apply`, whatever the optimizer did before. So a held weight has one that ends in its mask. torch's own
-optimizers know no constraints; there the mask follows their steps. What kept weights become is the same to the bit.
+optimizers know no constraints; there the mask follows their steps. What kept weights become is the same to the bit,
+except on JAX, where XLA fuses other programs and rounds otherwise.
 
 Guaranteed: pruned entries of the variables are zero after `set_mask`, after every step of a Keras optimizer on them, in
 `fit` or a loop of one's own, after every step of a `torch.optim` optimizer, and after `fit` with `use_ema`; penalties
