@@ -27,7 +27,7 @@ def test_grand_of_a_linear_network_in_closed_form(few):
 @pytest.mark.parametrize("model", ["convnet", "resnet10"])
 def test_grand_is_the_step_that_training_on_one_image_takes(model, few):
     """At rate 1 without momentum: all weights count, those of norms and biases too; batch norm by its statistics."""
-    # Of width 4, TensorFlow and torch crash in oneDNN's gradients on some CPUs with AVX-512.
+    # Of width 4, TensorFlow and torch crash in oneDNN's gradients on some CPUs with AVX2 alone.
     network = kt.models.MODELS[model]((16, 16, 1), 10, width=8, seed=0)
     for layer in network.layers:  # as in inference mode, in which GraNd is measured
         layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
