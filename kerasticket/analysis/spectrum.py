@@ -123,7 +123,7 @@ def spectral_density(
     Memory is a few vectors of the size of the weights: where those of all steps would take over `MEMORY` bytes (1.7
     million weights at 80 steps), the iteration goes on without re-orthogonalization. Rounding then finds outer
     eigenvalues again as copies, which share the weight of the one, so that the density stays what it is (Greenbaum
-    1989, Linear Algebra Appl. 113; Chen, Trogdon & Ubaru 2021, arXiv 2105.06595, section 4).
+    1989, Linear Algebra Appl. 113; Chen, Trogdon & Ubaru 2021, arXiv 2105.06595).
 
     Args:
         model, data, batches, seed: as in `hessian_diagonal`.

@@ -149,7 +149,7 @@ class Allocation:
         """Whether a model, or a kernel of it that has a target of its own, is sparser than this already."""
         try:
             self._rehearsed(Allocation.to_sparsity, model, masking.get_mask(model), target)
-        except AlreadyPassed:
+        except AlreadyPassedError:
             return True
         return False
 
