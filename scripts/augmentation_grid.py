@@ -18,8 +18,9 @@ import numpy as np
 import tensorflow as tf
 
 from kerasticket import data
-from kerasticket.data import Augmentation, ImageSet, recipes
-from kerasticket.data.augment import AUGMENTATIONS
+from kerasticket.data import Augmentation, ImageSet
+from kerasticket.data.augmentation import presets
+from kerasticket.data.augmentation.transforms import AUGMENTATIONS
 from kerasticket.data.tensorflow_ops import tensorflow_namespace
 
 COUNT = 8
@@ -46,13 +47,13 @@ def load(name: str | None) -> ImageSet:
 def apply(images: ImageSet, recipe: Augmentation, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Augmented images, back in [0, 1], and labels."""
     xp, rng = tensorflow_namespace(), np.random.default_rng(seed)
-    parameters = recipes.draw(np, recipe, lambda *shape: rng.random(shape, "float32"), len(images))
+    parameters = presets.draw(np, recipe, lambda *shape: rng.random(shape, "float32"), len(images))
     parameters = {name: tf.constant(np.asarray(value)) for name, value in parameters.items()}
-    unit = recipes.augment_unit(xp, recipe, tf.constant(images.to_float()), parameters)
-    batch = recipes.augment(xp, recipe, (unit - images.mean) / images.std, parameters)
+    unit = presets.augment_unit(xp, recipe, tf.constant(images.to_float()), parameters)
+    batch = presets.augment(xp, recipe, (unit - images.mean) / images.std, parameters)
     labels = tf.one_hot(images.labels, images.num_classes)
     if recipe.cutmix:
-        batch, labels = recipes.cutmix(xp, recipe, batch, labels, parameters)
+        batch, labels = presets.cutmix(xp, recipe, batch, labels, parameters)
     return np.clip(batch.numpy() * images.std + images.mean, 0, 1), labels.numpy()
 
 

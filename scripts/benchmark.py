@@ -349,7 +349,7 @@ def main() -> None:
     parser.add_argument("--json", help="file for the results; rows in it that are not measured now stay")
     parser.add_argument("--loaded", action="store_true", help="measure even if the machine is not idle")
     options = parser.parse_args()
-    from kerasticket.runs import write_json
+    from kerasticket.files.json_files import write_json
 
     about = machine()
     told = ("tensorflow", "keras", "jax", "torch", "threads", "features", "gpu")

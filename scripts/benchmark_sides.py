@@ -67,7 +67,7 @@ def through_fit(
     import keras
 
     import kerasticket as kt
-    from kerasticket import fused as fused_operations
+    from kerasticket.backend import fused as fused_operations
 
     keras.config.set_dtype_policy(policy)
     recipe = kt.training.Recipe(passes, batch_size, passes_per_epoch=passes, augmentation=kt.data.PAPER_CIFAR)
@@ -184,7 +184,7 @@ def convolution(side: int, channels: int, steps: int, *, form: str) -> Work:
     import_keras()
     import tensorflow as tf
 
-    from kerasticket.fused import winograd
+    from kerasticket.backend.fused import winograd
 
     forms = {"plain": lambda x, kernel: tf.nn.conv2d(x, kernel, 1, "SAME"), "winograd": winograd.convolution}
     images, kernel = tf.random.normal((BATCH, side, side, channels)), tf.random.normal((3, 3, channels, channels))

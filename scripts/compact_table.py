@@ -25,7 +25,7 @@ from typing import Any
 from door import door, program
 from quiet import import_keras
 
-from kerasticket.tables import short, table
+from kerasticket.pruning.text_tables import short, table
 
 ROOT = Path(__file__).parents[1]
 BATCHES = (1, 64)
@@ -110,8 +110,8 @@ def zeros(params: dict) -> float:
 
 def pruned_mask(model, structure: str) -> dict:
     """Magnitude: half of the groups of each kernel, half of the channels of the network, or 95% of all weights."""
-    from kerasticket.masking import get_mask, get_params
     from kerasticket.pruning.allocation import Allocation
+    from kerasticket.tickets.masking import get_mask, get_params
 
     mask, params = get_mask(model), get_params(model)
     scores = {path: abs(params[path]) for path in mask}

@@ -31,9 +31,10 @@ def main(first: Path, second: Path, csv_path: Path | None) -> None:
     from rich.table import Table
 
     import kerasticket as kt
+    from kerasticket.files.atomic import check_writable
+    from kerasticket.files.json_files import read_json
+    from kerasticket.files.lock import RunLock
     from kerasticket.models import saved
-    from kerasticket.run_lock import RunLock
-    from kerasticket.runs import check_writable, read_json
 
     if csv_path:
         check_writable(csv_path.parent)
@@ -88,7 +89,7 @@ def row(kt, runs, results, seeds, kind: str, index: int, loss: Callable) -> dict
 
 
 def spread(name: str, values: list[float]) -> dict[str, float]:
-    from kerasticket.figures import mean_and_std
+    from kerasticket.experiments.figures import mean_and_std
 
     mean, std = mean_and_std(values)  # statistics.stdev cannot take the NaN of a barrier without two data orders
     return {name: mean, f"{name}, std": std if len(values) > 1 else 0.0}

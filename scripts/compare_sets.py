@@ -35,8 +35,8 @@ COLUMNS = (
 
 def main(config: Config, names: list[str], csv_path: Path) -> None:
     import_keras()
-    from kerasticket.run_lock import RunLock
-    from kerasticket.runs import check_writable
+    from kerasticket.files.atomic import check_writable
+    from kerasticket.files.lock import RunLock
 
     for folder in (Path(config.out), csv_path.parent):
         check_writable(folder)
@@ -110,7 +110,7 @@ def show(rows: list[dict]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from kerasticket import figures
+    from kerasticket.experiments import figures
 
     rounds = sorted({(row["round"], row["sparsity"]) for row in rows})
     table = Table(title="test accuracy (%) of tickets trained on real images")

@@ -111,8 +111,8 @@ def report(run, title: str) -> None:
     """results.csv, table.md and figure.png, from the files of the run alone."""
     from report import write_csv
 
-    from kerasticket import figures
-    from kerasticket.runs import atomic
+    from kerasticket.experiments import figures
+    from kerasticket.files.atomic import atomic
 
     order = ("dense", "imp")
     rows = sorted((row for row in run.results() if compared(row, run)), key=lambda row: row["kind"] not in order)
@@ -127,7 +127,7 @@ def report(run, title: str) -> None:
 
 def compared(row: dict, run) -> bool:
     """The rounds on IMP's way are results too, of which the table has some."""
-    from kerasticket.runs import read_json
+    from kerasticket.files.json_files import read_json
 
     rounds = read_json(run.folder / "config.json")["train_rounds"]
     return row["kind"] == "dense" or rounds is None or row["round"] in rounds
@@ -148,7 +148,7 @@ def table(rows: list[dict], title: str) -> str:
 
 
 def cell(accuracies: list[float]) -> str:
-    from kerasticket.figures import mean_and_std
+    from kerasticket.experiments.figures import mean_and_std
 
     if not accuracies:
         return "-"

@@ -184,8 +184,8 @@ def flags(config: Config, settings, preset: str, method: str, arguments: list[st
 
 
 def main(config: Config, settings, command: str) -> None:
-    from kerasticket.run_lock import RunLock
-    from kerasticket.runs import check_writable
+    from kerasticket.files.atomic import check_writable
+    from kerasticket.files.lock import RunLock
 
     path = path_of(config)
     check_writable(path.parent)
@@ -303,7 +303,7 @@ def distil(config: Config, settings, train, state: Path):
     """Runs the method with a progress bar and a preview each minute; the set, and minutes over all calls."""
     from progress import Progress
 
-    from kerasticket.runs import read_json, write_json
+    from kerasticket.files.json_files import read_json, write_json
 
     clock = state.with_suffix(".json")
     started = shown = time.monotonic()
@@ -335,8 +335,8 @@ def preview(images, ipc: int, path: Path) -> None:
     """A picture of all images, a row per class."""
     import numpy as np
 
-    from kerasticket import figures
-    from kerasticket.runs import atomic
+    from kerasticket.experiments import figures
+    from kerasticket.files.atomic import atomic
 
     if not len(images):  # selection has none on the way
         return

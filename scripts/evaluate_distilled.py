@@ -82,8 +82,8 @@ class Work:
 
 def main(config: Config) -> None:
     import_keras()
-    from kerasticket.run_lock import RunLock
-    from kerasticket.runs import check_writable
+    from kerasticket.files.atomic import check_writable
+    from kerasticket.files.lock import RunLock
 
     check(config)
     if config.csv:

@@ -14,11 +14,12 @@ from progress import EpochProgress, Progress
 import kerasticket as kt
 from kerasticket.data.classes import check_same, in_the_order_of
 from kerasticket.data.digest import digest
+from kerasticket.experiments.records import Trained
+from kerasticket.experiments.search import Search, random_ticket
+from kerasticket.files.json_files import write_json
 from kerasticket.params import Params
-from kerasticket.pruning.search import Search, random_ticket
-from kerasticket.records import Round, Trained
-from kerasticket.runs import write_json
-from kerasticket.tickets import Ticket
+from kerasticket.pruning.round import Round
+from kerasticket.tickets.ticket import Ticket
 
 # What may differ between two calls: none of it changes a result that is finished.
 FREE = ("out", "data_dir", "force", "init_seeds", "data_orders", "rounds", "kinds", "train_rounds", "keep_trained")

@@ -34,8 +34,8 @@ def main(runs: int, loaded: bool) -> None:
         for value, side in measure(sides, runs, warm=2).items():
             rows.append({"axis": axis, "value": int(value), "seconds": side["seconds"]})
             print(f"{axis:12} {value:>6}  {side['seconds']:.3f} s", flush=True)
-    from kerasticket import figures
-    from kerasticket.runs import atomic
+    from kerasticket.experiments import figures
+    from kerasticket.files.atomic import atomic
 
     write_csv(rows, ASSETS / "results" / "growth.csv")
     with atomic(ASSETS / "figures" / "growth.png") as temporary:

@@ -118,9 +118,9 @@ def write_report(config: Config, run: Any, networks: list[tuple[Any, int]], out:
     from report import write_csv
     from rich.console import Console
 
-    from kerasticket import figures
-    from kerasticket.records import Diagonal
-    from kerasticket.runs import atomic
+    from kerasticket.analysis.results import Diagonal
+    from kerasticket.experiments import figures
+    from kerasticket.files.atomic import atomic
 
     diagonals = [(of, order, Diagonal.load(file_of(config, out, of, order))) for of, order in networks]
     rows = [row for of, order, diagonal in diagonals for row in rows_of(of, order, diagonal)]
@@ -158,7 +158,7 @@ def table(rows: list[dict[str, Any]], title: str) -> Any:
     """A line per kind and round in the paper's columns: extremes over the networks, else mean ± std over them."""
     from rich.table import Table
 
-    from kerasticket.figures import KINDS, mean_and_std
+    from kerasticket.experiments.figures import KINDS, mean_and_std
 
     drawn = Table(title=title)
     for heading in ("kind", "round", "networks", "min / max", "mean", "std", "mean |h|"):

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rows import read_rows
 
-from kerasticket import figures
-from kerasticket.records import Surface
-from kerasticket.runs import atomic
+from kerasticket.analysis.results import Surface
+from kerasticket.experiments import figures
+from kerasticket.files.atomic import atomic
 
 ORIGINS = ("dense", "start", "networks")
 QUANTITIES = ("loss", "accuracy")

@@ -14,7 +14,7 @@ IDLE = 0.15  # share of the cores that others may use
 
 def machine() -> dict[str, Any]:
     """Versions, processor, GPU, and the load before anything was measured."""
-    from kerasticket.runs import environment
+    from kerasticket.files.environment import environment
 
     facts = {"features": features() or [], "threads": os.cpu_count(), "gpu": gpu(), "load_before": load()}
     return environment() | facts

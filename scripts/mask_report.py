@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rows import read_rows
 
-from kerasticket import figures
-from kerasticket.runs import atomic
+from kerasticket.experiments import figures
+from kerasticket.files.atomic import atomic
 
 MOST_PANELS = 3
 NEARLY_INDEPENDENT = 0.1  # |phi|; Cohen (1988) calls .1 small, .3 medium, .5 large

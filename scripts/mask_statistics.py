@@ -59,7 +59,7 @@ class Group:
 
 def main(config: Config) -> None:
     import_keras()
-    from kerasticket.run_lock import RunLock
+    from kerasticket.files.lock import RunLock
 
     groups = groups_of(config)
     out = folder_of(config)
@@ -169,7 +169,7 @@ def names_of(paths: tuple[Path, ...]) -> dict[str, Path]:
 
 def folder_of(config: Config) -> Path:
     """Where results go."""
-    from kerasticket.runs import check_writable
+    from kerasticket.files.atomic import check_writable
 
     if config.out is None and not config.paths[0].is_dir():
         raise ValueError("Expected --out FOLDER with ticket files. Received: none.")

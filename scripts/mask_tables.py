@@ -12,7 +12,7 @@ import kerasticket as kt
 from kerasticket.analysis.distances import distance
 from kerasticket.analysis.magnitudes import pruned_magnitude_distance, pruned_magnitudes
 from kerasticket.analysis.mask_statistics import layer_sparsity, layer_sparsity_difference, mask_overlap
-from kerasticket.dead_units import dead_units
+from kerasticket.masks import dead_units
 from kerasticket.models import saved
 from kerasticket.params import Params
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from door import door, program
 
-from kerasticket.runs import atomic
+from kerasticket.files.atomic import atomic
 
 BACKENDS = ("tensorflow", "jax", "torch")
 ROOT = Path(__file__).parents[1]

@@ -15,9 +15,9 @@ import numpy as np
 from keras import layers
 
 import kerasticket as kt
-from kerasticket.exchange import MasksWouldBeLostError
+from kerasticket.models.paths import SEED_STATE, raw_params
 from kerasticket.params import differing
-from kerasticket.variables import SEED_STATE, raw_params
+from kerasticket.tickets.conversion import MasksWouldBeLostError
 
 
 @keras.saving.register_keras_serializable(package="models_to_prune")

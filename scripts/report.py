@@ -4,8 +4,9 @@ from rich.console import Console
 from rich.table import Table
 from rows import write_rows as write_csv
 
-from kerasticket import figures
-from kerasticket.runs import Run, atomic
+from kerasticket.experiments import figures
+from kerasticket.experiments.run import Run
+from kerasticket.files.atomic import atomic
 
 ORIGINS = ("dense", "start")
 KINDS = ("synthetic", "imp", "random")

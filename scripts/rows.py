@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kerasticket.files import limits
-from kerasticket.runs import atomic, check_writable
+from kerasticket.files.atomic import atomic, check_writable
 
 MOST = 2**26  # bytes
 

@@ -33,8 +33,8 @@ class Config:
 
 
 def main(config: Config) -> None:
-    from kerasticket.run_lock import RunLock
-    from kerasticket.runs import check_writable
+    from kerasticket.files.atomic import check_writable
+    from kerasticket.files.lock import RunLock
 
     names = [Path(run).name for run in config.runs]
     if len(set(names)) < len(names):  # which the figure would join into one line
@@ -54,8 +54,8 @@ def write_report(rows: list[dict[str, Any]], out: Path) -> None:
     """ratios.csv, its lines on the terminal, and the figure."""
     from report import write_csv
 
-    from kerasticket import figures
-    from kerasticket.runs import atomic
+    from kerasticket.experiments import figures
+    from kerasticket.files.atomic import atomic
 
     write_csv(rows, out / "ratios.csv")
     for row in rows:
@@ -72,7 +72,7 @@ def write_report(rows: list[dict[str, Any]], out: Path) -> None:
 
 def ratios(run: Path, rounds: tuple[int, ...], statistics: str | None = None) -> list[dict[str, Any]]:
     """One row per round that has synthetic and IMP tickets."""
-    from kerasticket.runs import read_json
+    from kerasticket.files.json_files import read_json
 
     for name in ("config.json", "results.csv", "instability/barriers.csv"):
         if not (run / name).exists():

@@ -9,9 +9,9 @@ from report import write_csv
 from rich.console import Console
 from rich.table import Table
 
-from kerasticket import figures
-from kerasticket.records import STABLE_BELOW, Curve
-from kerasticket.runs import atomic
+from kerasticket.analysis.results import STABLE_BELOW, Curve
+from kerasticket.experiments import figures
+from kerasticket.files.atomic import atomic
 
 PROPERTIES = ("midpoint_barrier", "barrier", "chord_barrier", "error_barrier")
 

@@ -14,10 +14,11 @@ from presets import Config
 import kerasticket as kt
 from kerasticket.data.images import choose_per_class
 from kerasticket.files import typed
+from kerasticket.files.atomic import check_writable
+from kerasticket.files.json_files import read_json, write_json
+from kerasticket.files.lock import RunLock
 from kerasticket.models import saved
 from kerasticket.params import Params
-from kerasticket.run_lock import RunLock
-from kerasticket.runs import check_writable, read_json, write_json
 
 
 class Subnetwork(NamedTuple):

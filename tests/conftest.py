@@ -93,7 +93,7 @@ def real_imagenette() -> None:
 @pytest.fixture(scope="module")
 def plain_operations():
     """Networks without fused operations: XLA takes seconds for each shape, longer than the trainings of such files."""
-    from kerasticket import fused
+    from kerasticket.backend import fused
 
     with fused.mode("never"):
         yield

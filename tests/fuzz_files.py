@@ -25,11 +25,12 @@ from rows import read_rows
 
 import kerasticket as kt
 from kerasticket.analysis import landscape
-from kerasticket.data import DistilledSet, importers, torch_files
-from kerasticket.distillation.unfinished import Unfinished
+from kerasticket.analysis.results import Diagonal, Surface
+from kerasticket.data import DistilledSet
+from kerasticket.data.formats import importers, torch_files
+from kerasticket.distillation.checkpoint import Unfinished
+from kerasticket.files.json_files import read_json, write_json
 from kerasticket.models import saved
-from kerasticket.records import Diagonal, Surface
-from kerasticket.runs import read_json, write_json
 
 SECONDS, MEMORY = 8.0, 2**30
 

@@ -14,12 +14,12 @@ from keras import layers, ops
 from test_models import SMALL, small
 
 import kerasticket as kt
-from kerasticket import autodiff
 from kerasticket.analysis import alignment, linear_path
 from kerasticket.analysis.alignment import align, permute, weight_matching
-from kerasticket.graph.alignment_rules import ALIGNED
-from kerasticket.graph.channel_rules import RULES
-from kerasticket.graph.channels import channel_groups
+from kerasticket.backend import autodiff
+from kerasticket.models.graph.alignment_rules import ALIGNED
+from kerasticket.models.graph.channel_rules import RULES
+from kerasticket.models.graph.channels import channel_groups
 from kerasticket.params import dot
 
 # Outputs of a permuted net are not equal to the bit, as sums over channels run in another order; as a share of the

@@ -8,9 +8,9 @@ from test_alignment import TOLERANCE, check_outputs_are_kept, draw, outputs, zer
 
 import kerasticket as kt
 from kerasticket.analysis.alignment import align, permute
-from kerasticket.graph.alignment_rules import ALIGNED
-from kerasticket.graph.channels import channel_groups
-from kerasticket.graph.dead import dead_channels
+from kerasticket.models.graph.alignment_rules import ALIGNED
+from kerasticket.models.graph.channels import channel_groups
+from kerasticket.models.graph.dead import dead_channels
 
 
 def between(layer, *, flat: bool = False) -> keras.Model:

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 import kerasticket as kt
-from kerasticket import masks, optimizer_state
+from kerasticket import masks
+from kerasticket.models.paths import raw_params
 from kerasticket.params import differing
-from kerasticket.pruning.at_initialisation import CONTROLS
+from kerasticket.pruning.at_initialization import CONTROLS
 from kerasticket.pruning.callbacks import NOfM, PruneAtInitialisation
 from kerasticket.pruning.criteria import CRITERIA
-from kerasticket.variables import raw_params
+from kerasticket.tickets import optimizer_state
 
 METHODS = ["magnitude", "random", "snip", "grasp", "synflow", "wanda", "lamp"]
 

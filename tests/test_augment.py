@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kerasticket.data import DIGITS, MATCHING, PAPER_CIFAR, PAPER_IMAGENET, RECIPES, Augmentation
-from kerasticket.data.augment import AUGMENTATIONS, LIGHTING_AXES
-from kerasticket.data.recipes import augment, augment_unit, cutmix, draw
+from kerasticket.data.augmentation.presets import augment, augment_unit, cutmix, draw
+from kerasticket.data.augmentation.transforms import AUGMENTATIONS, LIGHTING_AXES
 from kerasticket.data.tensorflow_ops import tensorflow_namespace
 
 NAMES = sorted(AUGMENTATIONS)

@@ -9,7 +9,7 @@ from keras import layers, ops
 from test_models import small
 
 import kerasticket as kt
-from kerasticket import autodiff
+from kerasticket.backend import autodiff
 from kerasticket.layers.normalization import InstanceNormalization
 from kerasticket.models import MODELS
 

@@ -121,7 +121,7 @@ def test_points_of_a_path_are_a_side():
 
 @pytest.mark.same_on_every_backend
 def test_single_convolutions_are_sides(monkeypatch):
-    from kerasticket.fused import winograd
+    from kerasticket.backend.fused import winograd
 
     seen, original = [], winograd.convolution
     monkeypatch.setattr(winograd, "convolution", lambda x, kernel: seen.append(tuple(x.shape)) or original(x, kernel))

@@ -10,8 +10,8 @@ import pytest
 from keras import layers
 
 import kerasticket as kt
+from kerasticket.models.paths import raw_params
 from kerasticket.params import differing
-from kerasticket.variables import raw_params
 
 
 def sequences(name: str = "sequences") -> keras.Model:

@@ -15,7 +15,7 @@ from kerasticket.analysis import Objective, bezier_path, linear_path
 from kerasticket.analysis.bezier import bezier_point
 from kerasticket.analysis.statistics import reestimated
 from kerasticket.params import Params, interpolate
-from kerasticket.training import Recipe
+from kerasticket.training.recipe import Recipe
 
 QUICK = Recipe(epochs=2, batch_size=16)
 KERNEL = "out/kernel"

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kerasticket as kt
-from kerasticket.data import classes, importers, load, load_folder
+from kerasticket.data import classes, load, load_folder
 from kerasticket.data.digest import digest
+from kerasticket.data.formats import importers
 
 pytestmark = pytest.mark.same_on_every_backend
 

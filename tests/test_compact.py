@@ -7,7 +7,7 @@ import pytest
 from keras import layers
 
 import kerasticket as kt
-from kerasticket.graph import channel_rules, constants
+from kerasticket.models.graph import channel_rules, constants
 from kerasticket.pruning import structures
 from kerasticket.pruning.scopes import in_each_layer
 

@@ -16,7 +16,7 @@ import compare_sets  # noqa: E402
 from experiment import Experiment  # noqa: E402
 
 import kerasticket as kt  # noqa: E402
-from kerasticket.data import importers  # noqa: E402
+from kerasticket.data.formats import importers  # noqa: E402
 
 OURS = str(ROOT / "assets/distilled/digits_ipc1.h5")
 SMALL = ["--model", "lenet_300_100", "--images-per-class", "10", "--rounds", "1"]

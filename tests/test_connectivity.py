@@ -12,9 +12,9 @@ from test_objective import compiled, perturbed
 import kerasticket as kt
 from kerasticket.analysis import Objective, linear_path
 from kerasticket.analysis.connectivity import grid
+from kerasticket.analysis.results import Curve
 from kerasticket.analysis.statistics import has_statistics, reestimated
 from kerasticket.params import combine, dot, interpolate, norm
-from kerasticket.records import Curve
 
 
 def linear_regression():

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kerasticket as kt
-from kerasticket import masks, optimizer_state
+from kerasticket import masks
 from kerasticket.params import differing
+from kerasticket.tickets import optimizer_state
 
 CONTROLS = {
     "shuffled": lambda ticket, dense: ticket.shuffled(3, dense=dense),

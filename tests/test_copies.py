@@ -10,8 +10,8 @@ from keras import tree
 from odd_models import ONLY_ON, ZOO
 
 import kerasticket as kt
-from kerasticket.layers.inside import plain_kind
-from kerasticket.variables import layer_paths, named_variables
+from kerasticket.layers.composite import plain_kind
+from kerasticket.models.paths import layer_paths, named_variables
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 HERE = [name for name in ZOO if ONLY_ON.get(name, keras.backend.backend()) == keras.backend.backend()]

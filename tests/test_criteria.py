@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 import kerasticket as kt
 from kerasticket import masks
+from kerasticket.models.paths import raw_params
 from kerasticket.params import differing
 from kerasticket.pruning import criteria
 from kerasticket.pruning.criteria import CRITERIA, network
-from kerasticket.variables import raw_params
 
 RNG = np.random.default_rng(0)
 NEED_DATA = ["snip", "grasp", "saliency", "movement", "wanda"]

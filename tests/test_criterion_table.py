@@ -16,7 +16,7 @@ import criterion_table  # noqa: E402
 from experiment import Experiment  # noqa: E402
 
 import kerasticket as kt  # noqa: E402
-from kerasticket import figures  # noqa: E402
+from kerasticket.experiments import figures  # noqa: E402
 
 SMALL = dataclasses.replace(
     criterion_table.PRESETS["digits"],

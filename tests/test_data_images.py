@@ -8,18 +8,10 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from kerasticket.data import (
-    DATASETS,
-    IMAGENET10,
-    ImageSet,
-    StreamedImages,
-    archives,
-    digits,
-    load,
-    load_folder,
-)
+from kerasticket.data import DATASETS, IMAGENET10, ImageSet, StreamedImages, load, load_folder
+from kerasticket.data.augmentation.resize import RESIZE, area, bilinear, nearest, resize
 from kerasticket.data.images import aligned_empty
-from kerasticket.data.resize import RESIZE, area, bilinear, nearest, resize
+from kerasticket.data.sources import archives, digits
 
 pytestmark = pytest.mark.same_on_every_backend
 

@@ -9,11 +9,11 @@ import pytest
 from keras import ops
 
 import kerasticket as kt
-from kerasticket import autodiff
-from kerasticket.data.recipes import draw
+from kerasticket.backend import autodiff
+from kerasticket.data.augmentation.presets import draw
 from kerasticket.distillation import OBJECTIVES, GradientMatching, dc, dsa, loop
+from kerasticket.distillation.initialization import INITIALISATIONS
 from kerasticket.distillation.matcher import DISTANCES, Matcher, cosine
-from kerasticket.distillation.starts import INITIALISATIONS
 
 pytestmark = pytest.mark.usefixtures("plain_operations")
 

@@ -21,8 +21,8 @@ from experiment import Experiment  # noqa: E402
 from presets import CONFIGS, Config, parse  # noqa: E402
 
 import kerasticket as kt  # noqa: E402
+from kerasticket.files.json_files import read_json  # noqa: E402
 from kerasticket.params import differing  # noqa: E402
-from kerasticket.runs import read_json  # noqa: E402
 
 SMALL = Config(
     distilled=str(ROOT / "assets/distilled/digits_ipc1.h5"),

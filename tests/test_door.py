@@ -13,9 +13,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 from door import door, program
 from presets import CONFIGS, parse
 
-from kerasticket import exchange, figures
+from kerasticket.experiments import figures
 from kerasticket.pruning import allocation
-from kerasticket.records import Round
+from kerasticket.pruning.round import Round
+from kerasticket.tickets import conversion
 
 pytestmark = pytest.mark.same_on_every_backend
 ROUND = Round(1, 0.2, 80, 100, 0.3, 0.9, 1.0)
@@ -70,6 +71,6 @@ def test_figures_say_what_they_draw(draw, given, message):
 
 
 def test_names_of_exceptions_end_in_error_and_the_old_ones_stay():
-    assert exchange.MasksWouldBeLost is exchange.MasksWouldBeLostError
+    assert conversion.MasksWouldBeLost is conversion.MasksWouldBeLostError
     assert allocation.AlreadyPassed is allocation.AlreadyPassedError
-    assert np.all([issubclass(each, ValueError) for each in (exchange.MasksWouldBeLost, allocation.AlreadyPassed)])
+    assert np.all([issubclass(each, ValueError) for each in (conversion.MasksWouldBeLost, allocation.AlreadyPassed)])

@@ -6,10 +6,10 @@ import pytest
 from keras import layers, ops
 
 import kerasticket as kt
-from kerasticket import ends
 from kerasticket.analysis import Objective
 from kerasticket.data.images import ImageSet
-from kerasticket.training import Recipe, evaluate, train
+from kerasticket.training import classifier_outputs
+from kerasticket.training.recipe import Recipe, evaluate, train
 
 SHAPE = (4, 4, 1)
 
@@ -40,30 +40,33 @@ def dense(activation=None, units=3, **options) -> keras.Layer:
 
 
 NETS = {
-    "linear": (lambda: net(dense()), ends.LOGITS),
-    "log-softmax leaves a softmax as it is": (lambda: net(dense("log_softmax")), ends.LOGITS),
-    "relu": (lambda: net(dense("relu")), ends.LOGITS),
-    "zeros": (lambda: functional(ops.abs), ends.LOGITS),
-    "softmax": (lambda: net(dense("softmax")), ends.SOFTMAX),
-    "Softmax": (lambda: net(dense(), layers.Softmax(name="last")), ends.SOFTMAX),
-    "Activation": (lambda: net(dense(), layers.Activation("softmax", name="last")), ends.SOFTMAX),
-    "a function": (lambda: net(dense(lambda x: ops.softmax(x))), ends.SOFTMAX),
-    "an operation": (lambda: functional(ops.softmax), ends.SOFTMAX),
-    "reshaped": (lambda: net(dense("softmax"), layers.Reshape((3,), name="last")), ends.SOFTMAX),
-    "in a model": (lambda: keras.Sequential([keras.Input(SHAPE), net(dense("softmax"))]), ends.SOFTMAX),
-    "half precision": (lambda: net(dense(lambda x: ops.softmax(x), dtype="mixed_bfloat16")), ends.SOFTMAX),
-    "subclassed": (Own, ends.SOFTMAX),
-    "masked": (lambda: kt.masked(net(dense("softmax"))), ends.SOFTMAX),
-    "sigmoids": (lambda: net(dense("sigmoid")), ends.SIGMOIDS),
-    "sigmoid operation": (lambda: functional(ops.sigmoid), ends.SIGMOIDS),
-    "one sigmoid": (lambda: net(dense("sigmoid", 1)), ends.SIGMOIDS),
+    "linear": (lambda: net(dense()), classifier_outputs.LOGITS),
+    "log-softmax leaves a softmax as it is": (lambda: net(dense("log_softmax")), classifier_outputs.LOGITS),
+    "relu": (lambda: net(dense("relu")), classifier_outputs.LOGITS),
+    "zeros": (lambda: functional(ops.abs), classifier_outputs.LOGITS),
+    "softmax": (lambda: net(dense("softmax")), classifier_outputs.SOFTMAX),
+    "Softmax": (lambda: net(dense(), layers.Softmax(name="last")), classifier_outputs.SOFTMAX),
+    "Activation": (lambda: net(dense(), layers.Activation("softmax", name="last")), classifier_outputs.SOFTMAX),
+    "a function": (lambda: net(dense(lambda x: ops.softmax(x))), classifier_outputs.SOFTMAX),
+    "an operation": (lambda: functional(ops.softmax), classifier_outputs.SOFTMAX),
+    "reshaped": (lambda: net(dense("softmax"), layers.Reshape((3,), name="last")), classifier_outputs.SOFTMAX),
+    "in a model": (lambda: keras.Sequential([keras.Input(SHAPE), net(dense("softmax"))]), classifier_outputs.SOFTMAX),
+    "half precision": (
+        lambda: net(dense(lambda x: ops.softmax(x), dtype="mixed_bfloat16")),
+        classifier_outputs.SOFTMAX,
+    ),
+    "subclassed": (Own, classifier_outputs.SOFTMAX),
+    "masked": (lambda: kt.masked(net(dense("softmax"))), classifier_outputs.SOFTMAX),
+    "sigmoids": (lambda: net(dense("sigmoid")), classifier_outputs.SIGMOIDS),
+    "sigmoid operation": (lambda: functional(ops.sigmoid), classifier_outputs.SIGMOIDS),
+    "one sigmoid": (lambda: net(dense("sigmoid", 1)), classifier_outputs.SIGMOIDS),
 }
 
 
 @pytest.mark.parametrize("name", NETS)
 def test_what_a_network_ends_in(name):
     build, expected = NETS[name]
-    assert ends.end_of(build(), SHAPE) == expected
+    assert classifier_outputs.end_of(build(), SHAPE) == expected
 
 
 @pytest.fixture(scope="module")

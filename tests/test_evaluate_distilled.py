@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 import evaluate_distilled  # noqa: E402
 
 import kerasticket as kt  # noqa: E402
-from kerasticket.distillation import evaluation, unfinished  # noqa: E402
+from kerasticket.distillation import checkpoint, evaluation  # noqa: E402
 from kerasticket.distillation.controls import label_robust_score  # noqa: E402
 
 SET = str(ROOT / "assets/distilled/digits_ipc1.h5")
@@ -67,7 +67,7 @@ def test_finished_rows_are_not_measured_again(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_rows(tmp_path, monkeypatch):
     """Killed while the second network of the first control trains; no finished epoch is trained again."""
-    monkeypatch.setattr(unfinished, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     monkeypatch.setattr(evaluation, "IMAGES_PER_EPOCH", 1)
     config = dataclasses.replace(
         SMALL,
@@ -78,7 +78,7 @@ def test_a_killed_run_goes_on_to_the_same_rows(tmp_path, monkeypatch):
         csv=str(tmp_path / "whole.csv"),
     )
     evaluate_distilled.main(config)
-    epochs, finished = [], unfinished.Checkpoint.on_epoch_end
+    epochs, finished = [], checkpoint.Checkpoint.on_epoch_end
 
     def kill(self, epoch, logs=None):
         finished(self, epoch, logs)
@@ -86,7 +86,7 @@ def test_a_killed_run_goes_on_to_the_same_rows(tmp_path, monkeypatch):
         if len(epochs) == 3 * 2 + 3 + 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(unfinished.Checkpoint, "on_epoch_end", kill)
+    monkeypatch.setattr(checkpoint.Checkpoint, "on_epoch_end", kill)
     killed = dataclasses.replace(config, csv=str(tmp_path / "killed.csv"))
     with pytest.raises(KeyboardInterrupt):
         evaluate_distilled.main(killed)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import kerasticket as kt
-from kerasticket.distillation import evaluate, unfinished
+from kerasticket.distillation import checkpoint, evaluate
 from kerasticket.distillation.controls import FULL_ACCURACY, controls, full_accuracy, hardened, label_robust_score
 from kerasticket.distillation.evaluation import ARCHITECTURES, Accuracy, Comparison, accuracy_of, builder
 from kerasticket.layers.convolution import TrainingConv2D
@@ -106,7 +106,7 @@ def test_soft_labels_are_hardened(cells, digits):
 @pytest.mark.same_on_every_backend
 def test_a_killed_evaluation_goes_on_to_the_same_accuracies(digits, tmp_path, monkeypatch):
     """Killed in the second network, which has momentum and a schedule by then; also as without a folder."""
-    monkeypatch.setattr(unfinished, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     monkeypatch.setattr("kerasticket.distillation.evaluation.IMAGES_PER_EPOCH", 120)  # one pass
     data, told = kt.data.mix(digits, 3, 2), []
 
@@ -126,7 +126,7 @@ def test_a_killed_evaluation_goes_on_to_the_same_accuracies(digits, tmp_path, mo
 @pytest.mark.same_on_every_backend
 def test_an_interrupted_network_has_the_weights_of_an_uninterrupted_one(digits, tmp_path, monkeypatch):
     """To the bit, which an accuracy of 120 images alone would not show."""
-    monkeypatch.setattr(unfinished, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     monkeypatch.setattr("kerasticket.distillation.evaluation.IMAGES_PER_EPOCH", 120)
     data, states = kt.data.mix(digits, 3, 2), []
 
@@ -150,7 +150,7 @@ def test_an_interrupted_network_has_the_weights_of_an_uninterrupted_one(digits, 
 @pytest.mark.same_on_every_backend
 def test_a_state_in_the_last_epoch_needs_no_training(digits, tmp_path, monkeypatch):
     """Killed between the last step and the test."""
-    monkeypatch.setattr(unfinished, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
 
     def kill(passes):
         if passes == 6:
@@ -164,7 +164,7 @@ def test_a_state_in_the_last_epoch_needs_no_training(digits, tmp_path, monkeypat
 
 @pytest.mark.same_on_every_backend
 def test_a_folder_of_something_else_is_refused(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr(unfinished, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     data = kt.data.random_real(digits, 1)
     measured(data, digits, folder=tmp_path)
     with pytest.raises(ValueError, match=r"differs in \['data_sha256'\]"):

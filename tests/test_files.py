@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 import kerasticket as kt
-from kerasticket import hdf5
-from kerasticket.data import DistilledSet, torch_files
-from kerasticket.records import Surface
-from kerasticket.runs import read_json, write_json
+from kerasticket.analysis.results import Surface
+from kerasticket.data import DistilledSet
+from kerasticket.data.formats import torch_files
+from kerasticket.files import hdf5
+from kerasticket.files.json_files import read_json, write_json
 
 pytestmark = pytest.mark.same_on_every_backend
 ASSETS = Path(__file__).parents[1] / "assets"

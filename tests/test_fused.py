@@ -6,8 +6,8 @@ import pytest
 from keras import ops
 
 import kerasticket as kt
-from kerasticket import autodiff, fused
-from kerasticket.fused import plain
+from kerasticket.backend import autodiff, fused
+from kerasticket.backend.fused import plain
 from kerasticket.layers import BatchNormalization, InstanceNormalization
 
 RNG = np.random.default_rng(0)
@@ -256,7 +256,7 @@ def test_a_known_batch_does_not_take_the_trace_of_an_unknown_one():
         pytest.skip("the clusters are TensorFlow's")
     import tensorflow as tf
 
-    from kerasticket.fused.xla import cluster
+    from kerasticket.backend.fused.xla import cluster
 
     known, unknown = tf.TensorSpec((3, 2)), tf.TensorSpec((None, 2))
     doubled = cluster(lambda x: x + x)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import kerasticket as kt
+from kerasticket.analysis.results import Diagonal, Surface
+from kerasticket.models.paths import SEED_STATE
 from kerasticket.params import same_bits
-from kerasticket.records import Diagonal, Surface
-from kerasticket.variables import SEED_STATE
 
 GOLDEN = Path(__file__).parent / "golden"
 MODELS = ("image_model", "text_model")

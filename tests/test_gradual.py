@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 import kerasticket as kt
-from kerasticket import masks, optimizer_state
+from kerasticket import masks
+from kerasticket.models.paths import raw_params
 from kerasticket.params import differing
 from kerasticket.pruning import criteria
 from kerasticket.pruning.callbacks import GradualPruning, Movement, NOfM, Schedule
-from kerasticket.variables import raw_params
+from kerasticket.tickets import optimizer_state
 
 
 class Watch(keras.callbacks.Callback):

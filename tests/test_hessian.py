@@ -9,13 +9,13 @@ from test_autodiff import LAYERS, MASKED_LAYERS
 from test_models import small
 
 import kerasticket as kt
-from kerasticket import autodiff
 from kerasticket.analysis import curvature as curvature_file
 from kerasticket.analysis import hessian_diagonal, hessian_trace
 from kerasticket.analysis.curvature import Curvature
+from kerasticket.analysis.results import Diagonal
+from kerasticket.backend import autodiff
 from kerasticket.models import MODELS
-from kerasticket.records import Diagonal
-from kerasticket.variables import named_variables
+from kerasticket.models.paths import named_variables
 
 pytestmark = pytest.mark.usefixtures("float64", "plain_operations")
 CLASSES = 3

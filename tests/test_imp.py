@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 import kerasticket as kt
-from kerasticket import masks, optimizer_state
+from kerasticket import masks
 from kerasticket.data.pipeline import Position
+from kerasticket.experiments.search import random_ticket
+from kerasticket.models.paths import raw_params
 from kerasticket.params import differing
 from kerasticket.pruning.criteria import CRITERIA
 from kerasticket.pruning.scopes import SCOPES
-from kerasticket.pruning.search import random_ticket
-from kerasticket.variables import raw_params
+from kerasticket.tickets import optimizer_state
 
 OPTIMIZERS = {
     "kerasticket": lambda: kt.optimizers.SGD(kt.optimizers.StepSchedule(0.1, [3, 5], 0.2), momentum=0.9, l2=5e-4),

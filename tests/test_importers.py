@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import kerasticket as kt
-from kerasticket.data import importers, torch_files
+from kerasticket.data.formats import importers, torch_files
 from kerasticket.data.zca import ZCA
 
 pytestmark = pytest.mark.same_on_every_backend

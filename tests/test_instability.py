@@ -5,9 +5,9 @@ import pytest
 
 import kerasticket as kt
 from kerasticket.analysis import instability
-from kerasticket.pruning.search import random_ticket
-from kerasticket.records import Curve, Instability, Pair
-from kerasticket.training import Recipe, evaluate, train
+from kerasticket.analysis.results import Curve, Instability, Pair
+from kerasticket.experiments.search import random_ticket
+from kerasticket.training.recipe import Recipe, evaluate, train
 
 RECIPE = Recipe(epochs=1, batch_size=16, learning_rate=0.05)
 

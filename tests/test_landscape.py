@@ -14,13 +14,13 @@ from test_connectivity import norm_net
 from test_objective import compiled, perturbed
 
 import kerasticket as kt
-from kerasticket import hdf5
 from kerasticket.analysis import Objective, landscape, loss_plane
 from kerasticket.analysis.landscape import LAYOUTS
 from kerasticket.analysis.planes import PLANES, filter_axes, random_direction
+from kerasticket.analysis.results import Surface
+from kerasticket.files import hdf5
+from kerasticket.models.paths import owners
 from kerasticket.params import Params
-from kerasticket.records import Surface
-from kerasticket.variables import owners
 
 KERNEL, BIAS = "out/kernel", "out/bias"
 

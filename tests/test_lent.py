@@ -12,13 +12,15 @@ import pytest
 from keras import layers
 
 import kerasticket as kt
-from kerasticket import autodiff, controls, fused, optimizer_state, training
 from kerasticket.analysis.objective import Objective
+from kerasticket.backend import autodiff, fused
+from kerasticket.backend.precision import double_precision
 from kerasticket.distillation.soft_labels import soft_labels
-from kerasticket.layers.lent import lent
-from kerasticket.precision import double_precision
+from kerasticket.layers.restoring import lent
+from kerasticket.models.paths import raw_params
 from kerasticket.pruning import criteria
-from kerasticket.variables import raw_params
+from kerasticket.tickets import controls, optimizer_state
+from kerasticket.training import recipe as training
 
 
 class Stop(BaseException):

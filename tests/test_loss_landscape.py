@@ -17,8 +17,9 @@ import trained_run
 from presets import Config
 
 import kerasticket as kt
-from kerasticket import analysis, figures
-from kerasticket.records import Surface
+from kerasticket import analysis
+from kerasticket.analysis.results import Surface
+from kerasticket.experiments import figures
 
 pytestmark = pytest.mark.same_on_every_backend
 

@@ -8,7 +8,7 @@ from keras import layers, ops
 
 import kerasticket as kt
 from kerasticket.analysis import Objective, hessian_diagonal, hessian_trace
-from kerasticket.autodiff import mean_of_loss
+from kerasticket.backend.autodiff import mean_of_loss
 from kerasticket.masks import keep_top
 from kerasticket.pruning import criteria
 from kerasticket.pruning.criteria import CRITERIA

@@ -12,12 +12,8 @@ from nets import half_mask, small_convnet
 from scipy import stats
 
 import kerasticket as kt
-from kerasticket.analysis.magnitudes import (
-    KolmogorovSmirnov,
-    pruned_magnitude_distance,
-    pruned_magnitudes,
-)
-from kerasticket.tickets import Ticket
+from kerasticket.analysis.magnitudes import KolmogorovSmirnov, pruned_magnitude_distance, pruned_magnitudes
+from kerasticket.tickets.ticket import Ticket
 
 
 def ticket_of(weights: dict, mask: dict, **options) -> Ticket:

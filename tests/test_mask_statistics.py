@@ -10,13 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from kerasticket import masks
-from kerasticket.analysis.mask_statistics import (
-    Overlap,
-    layer_sparsity,
-    layer_sparsity_difference,
-    mask_overlap,
-)
-from kerasticket.dead_units import dead_units
+from kerasticket.analysis.mask_statistics import Overlap, layer_sparsity, layer_sparsity_difference, mask_overlap
+from kerasticket.masks import dead_units
 
 
 def mask_of(**layers: str) -> dict:

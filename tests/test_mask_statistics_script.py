@@ -16,10 +16,11 @@ import mask_statistics
 from mask_statistics import Config
 
 import kerasticket as kt
-from kerasticket import figures, masks
+from kerasticket import masks
 from kerasticket.analysis.mask_statistics import mask_overlap
-from kerasticket.pruning.search import random_ticket
-from kerasticket.runs import write_json
+from kerasticket.experiments import figures
+from kerasticket.experiments.search import random_ticket
+from kerasticket.files.json_files import write_json
 
 pytestmark = pytest.mark.same_on_every_backend
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import kerasticket as kt
-from kerasticket import autodiff
+from kerasticket.backend import autodiff
+from kerasticket.models.paths import SEED_STATE, masked_weights, named_variables, raw_params
 from kerasticket.params import differing
-from kerasticket.variables import SEED_STATE, masked_weights, named_variables, raw_params
 
 OPTIMIZERS = {
     "sgd": lambda: keras.optimizers.SGD(0.1, momentum=0.9),

@@ -12,9 +12,9 @@ import pytest
 from keras import layers
 
 import kerasticket as kt
-from kerasticket import optimizer_state
+from kerasticket.models.paths import named_variables, raw_params
 from kerasticket.params import same_bits
-from kerasticket.variables import named_variables, raw_params
+from kerasticket.tickets import optimizer_state
 
 MODELS = {"functional": nets.small_convnet, "sequential": nets.mlp, "nested": nets.nested}
 

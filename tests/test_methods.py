@@ -9,8 +9,8 @@ import pytest
 from keras import ops
 
 import kerasticket as kt
-from kerasticket import autodiff, fused
-from kerasticket.data.recipes import draw
+from kerasticket.backend import autodiff, fused
+from kerasticket.data.augmentation.presets import draw
 from kerasticket.distillation import METHODS, OBJECTIVES, SELECTORS, loop, selection, soft_labels, trajectory
 from kerasticket.distillation.distribution import _Matcher
 from kerasticket.distillation.matcher import Matcher

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from keras import layers
 
 import kerasticket as kt
+from kerasticket.models.paths import named_variables
 from kerasticket.params import differing
-from kerasticket.variables import named_variables
 
 KINDS = {
     "dense": lambda name: layers.Dense(6, name=name),

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 import kerasticket as kt
-from kerasticket import autodiff
+from kerasticket.backend import autodiff
 from kerasticket.layers.normalization import InstanceNormalization
 
 RNG = np.random.default_rng(0)

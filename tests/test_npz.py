@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import kerasticket as kt
-from kerasticket import npz
 from kerasticket.params import differing
+from kerasticket.tickets import mask_files
 
 BOOLEANS = arrays.arrays(bool, arrays.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=7))
 
@@ -133,5 +133,5 @@ def test_what_has_no_mask_is_not_saved(tmp_path):
 
 
 def test_the_model_that_is_asked_is_a_keras_model():
-    assert not differing(npz.mask_of(kt.masked(nets.mlp())), kt.get_mask(kt.masked(nets.mlp())))
+    assert not differing(mask_files.mask_of(kt.masked(nets.mlp())), kt.get_mask(kt.masked(nets.mlp())))
     assert isinstance(kt.masked(nets.mlp()), keras.Model)

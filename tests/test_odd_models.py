@@ -6,8 +6,8 @@ import pytest
 from keras import layers
 
 import kerasticket as kt
-from kerasticket import exchange
-from kerasticket.graph.channels import channel_groups
+from kerasticket.models.graph.channels import channel_groups
+from kerasticket.tickets import conversion
 
 X = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
 IMAGES = np.random.default_rng(1).normal(size=(4, 8, 8, 3)).astype("float32")
@@ -102,7 +102,7 @@ def test_layers_that_a_functional_class_makes_are_numbered_within_it(make, tmp_p
     inside = ["dense/kernel", "dense_1/kernel", "block/inner/kernel"]
     nested = [*(f"encoder/{path}" for path in inside), "out/kernel"]
     assert list(kt.get_mask(masked)) == (inside if isinstance(model, Backbone) else nested)
-    with pytest.raises(exchange.MasksWouldBeLostError, match="Ticket.dense"):
+    with pytest.raises(conversion.MasksWouldBeLostError, match="Ticket.dense"):
         masked.save(tmp_path / "model.keras")
     kill(masked, next(iter(kt.get_mask(masked))), [0])
     kt.Ticket.dense(masked).save(tmp_path / "ticket.keras")

@@ -7,7 +7,7 @@ import pytest
 from keras import layers, ops
 
 import kerasticket as kt
-from kerasticket.graph.channels import channel_groups
+from kerasticket.models.graph.channels import channel_groups
 from kerasticket.pruning.allocation import Allocation
 from kerasticket.pruning.coupled import CoupledChannels
 

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 import kerasticket as kt
-from kerasticket.optimizers import SGD, StepSchedule, paper_schedule
+from kerasticket.training.optimizers import SGD, StepSchedule, paper_schedule
 
 
 def problem(seed: int = 0):

@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
 import report
 
-from kerasticket import figures
+from kerasticket.experiments import figures
 
 pytestmark = pytest.mark.same_on_every_backend
 

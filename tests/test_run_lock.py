@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from kerasticket import runs
-from kerasticket.run_lock import RunLock
-from kerasticket.runs import Run, atomic, read_json, write_json
+from kerasticket.experiments.run import Run
+from kerasticket.files.atomic import atomic, check_writable
+from kerasticket.files.json_files import read_json, write_json
+from kerasticket.files.lock import RunLock
 
 pytestmark = pytest.mark.same_on_every_backend
 ROOT = Path(__file__).parents[1]
@@ -25,8 +26,8 @@ BEGIN = f"""
 import os, sys, time, types
 package = types.ModuleType("kerasticket"); package.__path__ = [{str(ROOT / "kerasticket")!r}]
 sys.modules["kerasticket"] = package
-from kerasticket.run_lock import RunLock
-from kerasticket.runs import Run
+from kerasticket.files.lock import RunLock
+from kerasticket.experiments.run import Run
 folder = sys.argv[1]
 """
 HOLDS = "run = Run.open(folder, {'a': 1})\nprint('ready', flush=True)\ntime.sleep(60)"
@@ -161,7 +162,7 @@ def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch):
     def none(*_):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr("kerasticket.run_lock.fcntl.flock", none)
+    monkeypatch.setattr("kerasticket.files.lock.fcntl.flock", none)
     with pytest.warns(UserWarning, match="no locks on this file system"):
         Run.open(tmp_path / "run", {"a": 1})
 
@@ -223,7 +224,7 @@ def test_a_full_disk_is_said_and_damages_nothing(tmp_path, monkeypatch):
             write_json(target, {"new": 1})
         patched.setattr(Path, "touch", full)
         with pytest.raises(OSError, match="The disk is full"):
-            runs.check_writable(tmp_path)
+            check_writable(tmp_path)
     assert read_json(target) == {"old": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 

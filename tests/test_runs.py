@@ -4,7 +4,9 @@ import json
 
 import pytest
 
-from kerasticket.runs import Run, atomic, read_json, write_json
+from kerasticket.experiments.run import Run
+from kerasticket.files.atomic import atomic
+from kerasticket.files.json_files import read_json, write_json
 
 pytestmark = pytest.mark.same_on_every_backend
 

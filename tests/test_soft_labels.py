@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 import kerasticket as kt
-from kerasticket.distillation import soft_labels, trained_teacher, unfinished
+from kerasticket.distillation import checkpoint, soft_labels, trained_teacher
 
 pytestmark = pytest.mark.usefixtures("plain_operations")
 
@@ -97,16 +97,16 @@ def test_a_teacher_is_a_pure_function_of_its_seed(digits):
 
 @pytest.mark.same_on_every_backend
 def test_a_killed_teacher_goes_on_to_the_same_network(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr(unfinished, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     expected = trained_teacher(digits, model="lenet_300_100", epochs=3).get_weights()
-    save = unfinished.Unfinished.save
+    save = checkpoint.Unfinished.save
 
     def kill(self, model, about):
         save(self, model, about)
         if about["epoch"] == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(unfinished.Unfinished, "save", kill)
+    monkeypatch.setattr(checkpoint.Unfinished, "save", kill)
     with pytest.raises(KeyboardInterrupt):
         trained_teacher(digits, model="lenet_300_100", epochs=3, folder=tmp_path)
     again = trained_teacher(digits, model="lenet_300_100", epochs=3, folder=tmp_path).get_weights()

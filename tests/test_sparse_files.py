@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 import kerasticket as kt
 from kerasticket.masks import zeroed
 from kerasticket.params import differing
-from kerasticket.sparse_files import size_bound
+from kerasticket.tickets.sparse_files import size_bound
 
 SHAPES = arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)
 FLOATS = arrays.arrays(np.float32, SHAPES, elements=st.sampled_from([0.0, -0.0, 1.5, -2.0, np.nan, np.inf, 1e-45]))

@@ -7,9 +7,9 @@ from nets import compile_for_test, half_mask, mlp
 from test_hessian import dense_hessian, examples, layers, ready
 
 import kerasticket as kt
-from kerasticket import fused
 from kerasticket.analysis import spectral_density, spectrum, top_eigenvalues
 from kerasticket.analysis.curvature import Curvature
+from kerasticket.backend import fused
 from kerasticket.models import convnet
 
 pytestmark = pytest.mark.usefixtures("float64")

@@ -21,8 +21,8 @@ import trained_run
 from presets import Config
 
 import kerasticket as kt
-from kerasticket import figures
-from kerasticket.runs import read_json, write_json
+from kerasticket.experiments import figures
+from kerasticket.files.json_files import read_json, write_json
 
 pytestmark = pytest.mark.same_on_every_backend
 

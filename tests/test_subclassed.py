@@ -10,9 +10,9 @@ import pytest
 from keras import layers
 
 import kerasticket as kt
-from kerasticket.exchange import MasksWouldBeLostError
+from kerasticket.models.paths import raw_params
 from kerasticket.params import differing
-from kerasticket.variables import raw_params
+from kerasticket.tickets.conversion import MasksWouldBeLostError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 

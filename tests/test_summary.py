@@ -7,8 +7,8 @@ import pytest
 from keras import layers
 
 import kerasticket as kt
-from kerasticket.graph.costs import uses
-from kerasticket.model_summary import LayerSummary, Summary
+from kerasticket.models.graph.costs import uses
+from kerasticket.pruning.summary import LayerSummary, Summary
 
 
 def test_summary_counts_by_hand():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import kerasticket as kt
-from kerasticket.events import BINS, EventWriter
+from kerasticket.backend.event_files import BINS, EventWriter
 from kerasticket.pruning.callbacks import GradualPruning, Schedule, SparsityTensorBoard
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import kerasticket as kt
-from kerasticket import optimizer_state
 from kerasticket.params import differing
+from kerasticket.tickets import optimizer_state
 
 STAGE = {"name": "imp", "criterion": "magnitude"}
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import kerasticket as kt
-from kerasticket import fused
+from kerasticket.backend import fused
 from kerasticket.params import differing
-from kerasticket.training import FIELDS, Recipe, evaluate, train
+from kerasticket.training.recipe import FIELDS, Recipe, evaluate, train
 
 RECIPE = Recipe(epochs=4, learning_rate=0.05, augmentation=kt.data.DIGITS, passes_per_epoch=2)
 

@@ -7,8 +7,8 @@ import pytest
 from keras import layers
 
 import kerasticket as kt
+from kerasticket.models.paths import raw_params
 from kerasticket.params import differing
-from kerasticket.variables import raw_params
 
 pytestmark = pytest.mark.same_on_every_backend
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 import kerasticket as kt
-from kerasticket import autodiff, fused
+from kerasticket.backend import autodiff, fused
 from kerasticket.layers.convolution import speed_up
 
 RNG = np.random.default_rng(0)
@@ -36,7 +36,7 @@ def close(ours, expected, tolerance=1e-5):
 @pytest.fixture
 def calls(monkeypatch):
     """The shapes that the fast form has convolved."""
-    from kerasticket.fused import winograd
+    from kerasticket.backend.fused import winograd
 
     seen, original = [], winograd.convolution
     monkeypatch.setattr(winograd, "convolution", lambda x, kernel: seen.append(tuple(x.shape)) or original(x, kernel))
@@ -51,7 +51,7 @@ def calls(monkeypatch):
 )
 def test_the_matrices_correlate_along_one_axis(window, kernel):
     """Against NumPy's correlation."""
-    from kerasticket.fused.winograd import _KERNEL, _OUTPUT, _WINDOW
+    from kerasticket.backend.fused.winograd import _KERNEL, _OUTPUT, _WINDOW
 
     ours = _OUTPUT @ ((_KERNEL @ kernel) * (_WINDOW @ window))
     np.testing.assert_allclose(ours, np.correlate(window, kernel), atol=1e-9)
@@ -76,7 +76,7 @@ def test_values_and_gradients_equal_the_plain_form(shape, calls):
 @ON_TENSORFLOW
 def test_second_derivatives_equal_finite_differences(float64):
     """The Hessian-vector product in image and kernel at once, of a loss that is not linear; float64."""
-    from kerasticket.fused import winograd
+    from kerasticket.backend.fused import winograd
 
     at = arguments((2, 8, 4, 3), 2, "float64")
     vector = [ops.convert_to_tensor(RNG.normal(size=a.shape)) for a in at]

@@ -10,10 +10,10 @@ from conftest import BACKEND
 from keras import layers, ops, optimizers
 
 import kerasticket as kt
-from kerasticket import optimizer_state
+from kerasticket.layers.constraints import HeldConstraint
 from kerasticket.layers.copies import duplicate
-from kerasticket.layers.steps import HeldConstraint
-from kerasticket.variables import raw_params
+from kerasticket.models.paths import raw_params
+from kerasticket.tickets import optimizer_state
 
 OPTIMIZERS = {
     "sgd": lambda: optimizers.SGD(0.1),

@@ -12,7 +12,7 @@ from kerasticket.analysis.magnitudes import pruned_magnitude_distance, pruned_ma
 from kerasticket.analysis.mask_statistics import layer_sparsity, layer_sparsity_difference, mask_overlap
 from kerasticket.analysis.objective import Objective
 from kerasticket.analysis.spectrum import spectral_density, top_eigenvalues
-from kerasticket.dead_units import dead_units
+from kerasticket.masks import dead_units
 
 __all__ = [
     "Objective",

@@ -6,11 +6,11 @@ import keras
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from kerasticket.graph.alignment_rules import ALIGNED
-from kerasticket.graph.channel_rules import STATISTIC
-from kerasticket.graph.channels import Carrier, Group, channel_groups
+from kerasticket.models.graph.alignment_rules import ALIGNED
+from kerasticket.models.graph.channel_rules import STATISTIC
+from kerasticket.models.graph.channels import Carrier, Group, channel_groups
+from kerasticket.models.paths import named_variables
 from kerasticket.params import Params, mismatch
-from kerasticket.variables import named_variables
 
 Permutations = dict[str, np.ndarray]
 ROUNDING = 1e-12  # a gain below this share of |a| |b| is none: two orders of equal channels differ by rounding alone

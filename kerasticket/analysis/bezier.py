@@ -11,16 +11,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasticket import autodiff
 from kerasticket.analysis.connectivity import curve, evaluate, grid, zeros_overlap
 from kerasticket.analysis.objective import Batch, Objective
+from kerasticket.analysis.results import Curve
 from kerasticket.analysis.statistics import has_statistics
+from kerasticket.backend import autodiff
 from kerasticket.data.pipeline import Data
-from kerasticket.optimizers import paper_schedule
+from kerasticket.models.paths import SEED_STATE
 from kerasticket.params import Params, combine, interpolate, is_kernel
-from kerasticket.records import Curve
-from kerasticket.training import Recipe
-from kerasticket.variables import SEED_STATE
+from kerasticket.training.optimizers import paper_schedule
+from kerasticket.training.recipe import Recipe
 
 # Garipov et al.'s for CIFAR, but for the schedule: theirs falls linearly from half of the epochs on.
 RECIPE = Recipe(epochs=200, batch_size=128, learning_rate=0.015)

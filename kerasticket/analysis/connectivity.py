@@ -8,9 +8,9 @@ import keras
 import numpy as np
 
 from kerasticket.analysis.objective import Evaluation, Objective
+from kerasticket.analysis.results import Curve
 from kerasticket.analysis.statistics import has_statistics, reestimated
 from kerasticket.params import Params, interpolate, is_kernel
-from kerasticket.records import Curve
 
 STATISTICS = ("interpolate", "reestimate")
 

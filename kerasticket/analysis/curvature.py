@@ -9,13 +9,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasticket import autodiff
 from kerasticket.analysis.objective import Batch, check_deterministic, read
+from kerasticket.backend import autodiff
 from kerasticket.data.pipeline import Data
-from kerasticket.masking import get_mask
+from kerasticket.models.paths import named_variables
 from kerasticket.params import is_float
-from kerasticket.training import compiled_loss
-from kerasticket.variables import named_variables
+from kerasticket.tickets.masking import get_mask
+from kerasticket.training.recipe import compiled_loss
 
 BATCH = 64  # examples at a time
 

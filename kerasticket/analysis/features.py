@@ -8,14 +8,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasticket import autodiff
 from kerasticket.analysis.connectivity import check_statistics, curve, evaluate, grid, zeros_overlap
 from kerasticket.analysis.objective import Objective
+from kerasticket.analysis.results import Curve
 from kerasticket.analysis.statistics import reestimated
-from kerasticket.graph.calls import calls, check_graph
+from kerasticket.backend import autodiff
+from kerasticket.models.graph.calls import calls, check_graph
+from kerasticket.models.paths import SEED_STATE
 from kerasticket.params import Params, interpolate
-from kerasticket.records import Curve
-from kerasticket.variables import SEED_STATE
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 
 from kerasticket.analysis.curvature import Curvature, signs
+from kerasticket.analysis.results import Diagonal, Trace
 from kerasticket.analysis.taylor import AlongLines
 from kerasticket.masks import Mask
-from kerasticket.records import Diagonal, Trace
 
 
 def hessian_diagonal(

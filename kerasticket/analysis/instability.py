@@ -4,13 +4,13 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kerasticket import masking
 from kerasticket.analysis.connectivity import check_statistics, grid, linear_path
 from kerasticket.analysis.objective import Objective
+from kerasticket.analysis.results import Instability, Pair
 from kerasticket.params import Params
-from kerasticket.records import Instability, Pair
-from kerasticket.tickets import Ticket
-from kerasticket.training import Recipe, train
+from kerasticket.tickets import masking
+from kerasticket.tickets.ticket import Ticket
+from kerasticket.training.recipe import Recipe, train
 
 
 def instability(

@@ -11,15 +11,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasticket import hdf5
 from kerasticket.analysis.connectivity import check_statistics, evaluate
 from kerasticket.analysis.objective import Evaluation, Objective
 from kerasticket.analysis.planes import PLANES, Bounds, Plane, random_direction
+from kerasticket.analysis.results import IN_PLANE, Surface
 from kerasticket.analysis.statistics import has_statistics
-from kerasticket.files import typed
+from kerasticket.files import hdf5, typed
+from kerasticket.files.atomic import check_writable
 from kerasticket.params import Params
-from kerasticket.records import IN_PLANE, Surface
-from kerasticket.runs import check_writable
 
 CHECKPOINT_FORMAT = "kerasticket unfinished surface"
 SECONDS_BETWEEN_CHECKPOINTS = 60.0

@@ -7,7 +7,7 @@ import numpy as np
 
 from kerasticket import masks
 from kerasticket.masks import check_masks
-from kerasticket.tickets import Ticket
+from kerasticket.tickets.ticket import Ticket
 
 SMIRNOV = math.sqrt(math.log(2 / 0.05) / 2)  # 5% point of the limiting distribution, to four digits (1.3581)
 

@@ -9,11 +9,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasticket import autodiff
+from kerasticket.backend import autodiff
 from kerasticket.data.pipeline import Data, check_pair, pipeline
+from kerasticket.models.paths import SEED_STATE, masked_weights, named_variables
 from kerasticket.params import Params, mismatch
-from kerasticket.training import compiled_loss
-from kerasticket.variables import SEED_STATE, masked_weights, named_variables
+from kerasticket.training.recipe import compiled_loss
 
 Batch = tuple[np.ndarray, np.ndarray]
 

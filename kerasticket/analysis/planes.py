@@ -8,8 +8,8 @@ import numpy as np
 from keras import layers
 
 from kerasticket.analysis.distances import STATISTICS
+from kerasticket.models.paths import owners
 from kerasticket.params import Params, combine, dot, is_kernel, norm
-from kerasticket.variables import owners
 
 COLLINEAR = 1e-4  # sine of the angle between axes; float32 nets that lie on one line reach 1e-5
 Bounds = tuple[tuple[float, float], tuple[float, float]]

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 
 from kerasticket.analysis.objective import Objective
+from kerasticket.models.paths import SEED_STATE, named_variables
 from kerasticket.params import Params
-from kerasticket.variables import SEED_STATE, named_variables
 
 
 def has_statistics(model: keras.Model) -> bool:

@@ -16,7 +16,7 @@ def random_real(image_set: ImageSet, images_per_class: int, seed: int = 0) -> Di
         ValueError: if a class has fewer images.
 
     Example:
-        >>> from kerasticket.data.real import load
+        >>> from kerasticket.data.sources.real import load
         >>> random_real(load("digits"), 1).images.shape
         (10, 16, 16, 1)
     """

@@ -2,9 +2,9 @@
 
 import hashlib
 
-from kerasticket.data.decoding import StreamedImages
 from kerasticket.data.distilled import DistilledSet
 from kerasticket.data.images import ImageSet
+from kerasticket.data.sources.decoding import StreamedImages
 
 
 def digest(data: DistilledSet | ImageSet | StreamedImages) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kerasticket.data import distilled_file
+from kerasticket.data.formats import distilled_file
 from kerasticket.data.images import check_labels, check_normalisation, make_plain
 from kerasticket.data.multi_formation import cell_size, decode_cells
 

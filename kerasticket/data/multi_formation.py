@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kerasticket.data.resize import resize
+from kerasticket.data.augmentation.resize import resize
 
 # What IDC puts around an image whose side is no multiple of the factor (distillation.md A.1).
 PAD_VALUE = 0.5

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from kerasticket.data import recipes
-from kerasticket.data.decoding import StreamedImages
+from kerasticket.data.augmentation import presets
+from kerasticket.data.augmentation.presets import Augmentation
 from kerasticket.data.distilled import DistilledSet
 from kerasticket.data.images import ImageSet
-from kerasticket.data.recipes import Augmentation
+from kerasticket.data.sources.decoding import StreamedImages
 from kerasticket.data.tensorflow_ops import plain, tensorflow, tensorflow_namespace
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def seek(round: int = 0, epoch: int = 0, *, only: "tf.data.Dataset | None" = Non
         ValueError: `only` is a dataset that was derived from a pipeline.
 
     Example:
-        >>> from kerasticket.data.real import load
+        >>> from kerasticket.data.sources.real import load
         >>> batches = pipeline(load("digits", images_per_class=2), batch_size=20)
         >>> first = next(iter(batches))[0].numpy()
         >>> seek(round=0, epoch=0)
@@ -106,7 +106,7 @@ def pipeline(
         ValueError: sizes below 1, a negative seed, or an augmentation in [0, 1] of data that are not.
 
     Example:
-        >>> from kerasticket.data.real import load
+        >>> from kerasticket.data.sources.real import load
         >>> batches = pipeline(load("digits"), batch_size=64, passes=2)
         >>> int(batches.cardinality()), batches.element_spec[0].shape.as_list()
         (32, [None, 16, 16, 1])
@@ -296,7 +296,7 @@ def traced_draws(augmentation: Augmentation) -> Callable:
     def run(key, count):
         draws = Draws(key)
         with tf.device("CPU:0"):
-            recipes.draw(xp, augmentation, draws, count)  # its result is not used, and TensorFlow leaves it out
+            presets.draw(xp, augmentation, draws, count)  # its result is not used, and TensorFlow leaves it out
         return draws.drawn
 
     return tf.function(run, autograph=False)
@@ -313,22 +313,22 @@ def compiled_augmentation(augmentation: Augmentation, space: Space) -> Callable:
 
     def compiled(step):
         def run(drawn, images, *labels):  # drawing is arithmetic too, on uniform numbers
-            return step(recipes.draw(xp, augmentation, replay(drawn), tf.shape(images)[0]), images, *labels)
+            return step(presets.draw(xp, augmentation, replay(drawn), tf.shape(images)[0]), images, *labels)
 
         return tf.function(run, autograph=False, jit_compile=True)
 
     @compiled
     def colour(parameters, images):
-        images = recipes.augment_unit(xp, augmentation, widened(images), parameters)
-        return recipes.augment(xp, colours, normalised(images, space), parameters)
+        images = presets.augment_unit(xp, augmentation, widened(images), parameters)
+        return presets.augment(xp, colours, normalised(images, space), parameters)
 
     @compiled
     def move(parameters, images):
-        return recipes.augment(xp, moves, images, parameters)
+        return presets.augment(xp, moves, images, parameters)
 
     @compiled
     def mix(parameters, images, labels):
-        return recipes.cutmix(xp, augmentation, images, labels, parameters)
+        return presets.cutmix(xp, augmentation, images, labels, parameters)
 
     def augment(drawn, images, labels):
         images = move(drawn, colour(drawn, images))

@@ -43,7 +43,7 @@ class ZCA:
                 epsilon <= 0.
 
         Example:
-            >>> from kerasticket.data.real import load
+            >>> from kerasticket.data.sources.real import load
             >>> digits = load("digits", images_per_class=20)
             >>> whitened = ZCA.fit(digits).whiten(digits)
             >>> whitened.space, whitened.images.shape

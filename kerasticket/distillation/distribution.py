@@ -12,16 +12,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasticket import autodiff
+from kerasticket.backend import autodiff
+from kerasticket.backend.precision import at_least_float32
 from kerasticket.data import MATCHING, Augmentation, DistilledSet, ImageSet
+from kerasticket.data.augmentation.presets import augment, draw
 from kerasticket.data.multi_formation import decode_cells
-from kerasticket.data.recipes import augment, draw
+from kerasticket.distillation.initialization import INITIALISATIONS, check_matching, starting_images
 from kerasticket.distillation.loop import Progress, finished, run
 from kerasticket.distillation.networks import fresh_helper, fresh_weights
-from kerasticket.distillation.starts import INITIALISATIONS, check_matching, starting_images
 from kerasticket.models import MODELS
 from kerasticket.params import Params
-from kerasticket.precision import at_least_float32
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,12 +12,12 @@ import numpy as np
 from kerasticket import models
 from kerasticket.data import PAPER_CIFAR, DistilledSet, ImageSet, pipeline
 from kerasticket.data.classes import in_the_order_of
+from kerasticket.distillation.checkpoint import Checkpoint, Unfinished, identity
 from kerasticket.distillation.controls import controls, full_accuracy, label_robust_score
 from kerasticket.distillation.networks import renew
-from kerasticket.distillation.unfinished import Checkpoint, Unfinished, identity
 from kerasticket.layers.convolution import speed_up
-from kerasticket.training import Recipe, train
-from kerasticket.training import evaluate as metrics_of
+from kerasticket.training.recipe import Recipe, train
+from kerasticket.training.recipe import evaluate as metrics_of
 
 # Builders of (input_shape, num_classes, seed=...). A ConvNet has a width; others are as published.
 ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {

@@ -10,16 +10,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasticket import masking
 from kerasticket.data import ZCA, Augmentation, DistilledSet, ImageSet
 from kerasticket.data.digest import digest
 from kerasticket.distillation.networks import fresh_helper, renew
 from kerasticket.files import json_text, typed
 from kerasticket.files.arrays import Arrays, with_manifest
+from kerasticket.files.atomic import atomic, check_writable
 from kerasticket.files.members import BROKEN
 from kerasticket.params import Params
-from kerasticket.runs import atomic, check_writable
-from kerasticket.training import Recipe, train
+from kerasticket.tickets import masking
+from kerasticket.training.recipe import Recipe, train
 
 Expert = Sequence[Params]  # [0]: fresh weights, [k]: those after k epochs
 

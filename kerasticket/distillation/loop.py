@@ -16,9 +16,9 @@ from kerasticket.data import DistilledSet, ImageSet
 from kerasticket.data.digest import digest
 from kerasticket.files import json_text, typed
 from kerasticket.files.arrays import Arrays, with_manifest
+from kerasticket.files.atomic import atomic, check_writable
 from kerasticket.files.members import BROKEN
 from kerasticket.params import Params
-from kerasticket.runs import atomic, check_writable
 
 # Called after each step with (steps done, the images, the loss of the step).
 Progress = Callable[[int, np.ndarray, float], None]

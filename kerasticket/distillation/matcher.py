@@ -9,14 +9,15 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasticket import autodiff, masking, optimizer_state
+from kerasticket.backend import autodiff
+from kerasticket.backend.precision import at_least_float32
 from kerasticket.data import ImageSet, pipeline
+from kerasticket.data.augmentation.presets import Augmentation, augment, cutmix, draw
 from kerasticket.data.multi_formation import decode_cells
-from kerasticket.data.recipes import Augmentation, augment, cutmix, draw
 from kerasticket.distillation.networks import fresh_helper, network_state, restore_network
-from kerasticket.optimizers import SGD
 from kerasticket.params import Params
-from kerasticket.precision import at_least_float32
+from kerasticket.tickets import masking, optimizer_state
+from kerasticket.training.optimizers import SGD
 
 if TYPE_CHECKING:
     from kerasticket.distillation.matching import GradientMatching

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from kerasticket.data import IDC_TRAINING, MATCHING, Augmentation, DistilledSet, ImageSet
+from kerasticket.distillation.initialization import INITIALISATIONS, check_matching, starting_images
 from kerasticket.distillation.loop import Progress, finished, run
 from kerasticket.distillation.matcher import DISTANCES, OBJECTIVES, Matcher
-from kerasticket.distillation.starts import INITIALISATIONS, check_matching, starting_images
 from kerasticket.models import MODELS
 
 

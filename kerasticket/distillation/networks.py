@@ -2,12 +2,12 @@
 
 import keras
 
-from kerasticket import masking, optimizer_state
 from kerasticket.data import DistilledSet, ImageSet
 from kerasticket.layers.convolution import speed_up
 from kerasticket.models import MODELS
 from kerasticket.models.initializers import SeededInitializer
 from kerasticket.params import Params
+from kerasticket.tickets import masking, optimizer_state
 
 
 def fresh_network(model: str, width: int, images: ImageSet | DistilledSet, seed: int) -> keras.Model:

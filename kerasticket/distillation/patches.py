@@ -13,18 +13,19 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasticket import autodiff, optimizer_state
+from kerasticket.backend import autodiff
 from kerasticket.data import Augmentation, DistilledSet, ImageSet, random_real, seek
-from kerasticket.data.augment import random_resized_crop
+from kerasticket.data.augmentation.resize import resize
+from kerasticket.data.augmentation.transforms import random_resized_crop
 from kerasticket.data.images import choose_per_class
 from kerasticket.data.multi_formation import cell_size, tile_cells
-from kerasticket.data.resize import resize
 from kerasticket.distillation.loop import Progress, finished, run
 from kerasticket.distillation.networks import fresh_helper, network_state, restore_network
 from kerasticket.distillation.soft_labels import soft_labels
 from kerasticket.models import MODELS
 from kerasticket.params import Params
-from kerasticket.training import Recipe
+from kerasticket.tickets import optimizer_state
+from kerasticket.training.recipe import Recipe
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)
 

@@ -9,14 +9,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasticket import autodiff
+from kerasticket.backend import autodiff
 from kerasticket.data import Augmentation, DistilledSet, ImageSet, pipeline, random_real
 from kerasticket.data.baselines import chosen_real
 from kerasticket.distillation.loop import Progress, finished, run
 from kerasticket.distillation.networks import fresh_helper, renew
 from kerasticket.models import MODELS
 from kerasticket.params import Params
-from kerasticket.training import Recipe, train
+from kerasticket.training.recipe import Recipe, train
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,13 +7,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasticket import ends, optimizer_state
 from kerasticket.data import Augmentation, DistilledSet, ImageSet, pipeline
 from kerasticket.data.multi_formation import decode_cells
+from kerasticket.distillation.checkpoint import Checkpoint, Unfinished, identity
 from kerasticket.distillation.networks import fresh_network
-from kerasticket.distillation.unfinished import Checkpoint, Unfinished, identity
-from kerasticket.layers.lent import lent
-from kerasticket.training import Recipe, train
+from kerasticket.layers.restoring import lent
+from kerasticket.tickets import optimizer_state
+from kerasticket.training import classifier_outputs
+from kerasticket.training.recipe import Recipe, train
 
 
 def trained_teacher(
@@ -91,7 +92,7 @@ def soft_labels(distilled: DistilledSet, teacher: keras.Model, temperature: floa
             f"Expected a teacher from {shapes[0]} to logits {shapes[1]}, as the set has images and classes. "
             f"Received: one from {teacher.input_shape} to {teacher.output_shape}."
         )
-    if ends.end_of(teacher) == ends.SIGMOIDS:
+    if classifier_outputs.end_of(teacher) == classifier_outputs.SIGMOIDS:
         raise ValueError(
             f"Expected a teacher that ends in logits or in a softmax. Received: '{teacher.name}', of sigmoids."
         )
@@ -111,7 +112,7 @@ def _probabilities(distilled: DistilledSet, teacher: keras.Model, temperature: f
         raise ValueError(
             f"Expected finite outputs of the teacher. Received: {np.sum(~np.isfinite(logits))} that are not."
         )
-    if ends.end_of(teacher) == ends.SOFTMAX:
+    if classifier_outputs.end_of(teacher) == classifier_outputs.SOFTMAX:
         logits = np.log(np.maximum(logits, np.finfo(np.float32).tiny))  # whose softmax they are
     scaled = (logits - logits.max(axis=1, keepdims=True)) / temperature
     probability = np.exp(scaled)

@@ -17,7 +17,7 @@ from typing import Any
 
 from keras import ops
 
-from kerasticket import autodiff
+from kerasticket.backend import autodiff
 
 
 def unrolled(slope: Callable) -> Callable:

@@ -14,19 +14,19 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasticket import autodiff
+from kerasticket.backend import autodiff
 from kerasticket.data import ZCA, Augmentation, DistilledSet, ImageSet
+from kerasticket.data.augmentation.presets import augment, draw
 from kerasticket.data.multi_formation import decode_cells
-from kerasticket.data.recipes import augment, draw
 from kerasticket.distillation.experts import Expert, record_experts
+from kerasticket.distillation.initialization import INITIALISATIONS, check_matching, starting_images
 from kerasticket.distillation.loop import Progress, finished, run
 from kerasticket.distillation.matcher import LOSS
 from kerasticket.distillation.networks import fresh_helper
-from kerasticket.distillation.starts import INITIALISATIONS, check_matching, starting_images
 from kerasticket.distillation.student import FORMS, Student
 from kerasticket.models import MODELS
+from kerasticket.models.paths import named_variables
 from kerasticket.params import Params
-from kerasticket.variables import named_variables
 
 # As DSA, with one operation of each kind in a draw; for digits: no flip.
 AUGMENTATION = Augmentation(flip=True, colour=True, one_of=("crop",), cutout=True)

@@ -1,7 +1,7 @@
 """Keras layers of this package, usable by hand in any Keras model."""
 
-from kerasticket.layers.inside import MaskedInside
-from kerasticket.layers.kinds import (
+from kerasticket.layers.composite import MaskedInside
+from kerasticket.layers.keras_layers import (
     MaskedConv1D,
     MaskedConv1DTranspose,
     MaskedConv2D,

@@ -3,8 +3,8 @@
 import keras
 from keras import layers, ops
 
-from kerasticket import fused
-from kerasticket.layers.become import become
+from kerasticket.backend import fused
+from kerasticket.layers.class_swap import become
 
 
 class TrainingConv2D(layers.Conv2D):

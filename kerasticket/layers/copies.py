@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import keras
 import numpy as np
 
-from kerasticket.layers import steps
+from kerasticket.layers import constraints
 from kerasticket.layers.masked import Masked
 
 Copied = TypeVar("Copied", bound=keras.Layer)
@@ -49,7 +49,7 @@ def duplicate(original: Copied) -> Copied:
     for layer in twin._flatten_layers():
         layer._losses.clear(), layer._loss_ids.clear()
         for one in layer.held if isinstance(layer, Masked) else ():
-            steps.hold_again(one.variable, one.mask)
+            constraints.hold_again(one.variable, one.mask)
     return twin
 
 

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from kerasticket.layers import steps
+from kerasticket.layers import constraints
 
 MASKED: dict[type[layers.Layer], type[layers.Layer]] = {}  # filled by the classes of `kinds.py`
 
@@ -152,7 +152,7 @@ class Masked:
                         name=mask_name(weight), shape=like.shape, initializer=_all_kept(like), **options
                     )
                 setattr(self, mask_name(weight), mask)
-                steps.hold(like, mask)
+                constraints.hold(like, mask)
 
     @property
     def held(self) -> tuple[MaskedWeight, ...]:

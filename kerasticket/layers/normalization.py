@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasticket import fused
+from kerasticket.backend import fused
 
 
 @keras.saving.register_keras_serializable(package="kerasticket")

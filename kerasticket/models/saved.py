@@ -10,8 +10,7 @@ from typing import Any
 import h5py
 import keras
 
-from kerasticket import hdf5
-from kerasticket.files import json_text, limits
+from kerasticket.files import hdf5, json_text, limits
 from kerasticket.files.members import Members
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"

@@ -10,13 +10,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasticket import masking, masks
+from kerasticket import masks
+from kerasticket.checks import choose, suggestion
 from kerasticket.masks import Mask, Scores
-from kerasticket.names import choose, suggestion
 from kerasticket.params import differing
 from kerasticket.pruning import scopes, structures
 from kerasticket.pruning.ruin import warn_of_ruins, with_minimum
 from kerasticket.pruning.structures import Structure
+from kerasticket.tickets import masking
 
 Target = float | Mapping[str, float]
 

@@ -9,7 +9,7 @@ from keras import layers
 
 from kerasticket.layers.masked import MaskedWeight
 from kerasticket.masks import Mask
-from kerasticket.variables import masked_weights
+from kerasticket.models.paths import masked_weights
 
 
 class Axes(NamedTuple):

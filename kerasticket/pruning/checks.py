@@ -2,7 +2,7 @@
 
 import keras
 
-from kerasticket import masking
+from kerasticket.tickets import masking
 
 
 def check_model(model: keras.Model) -> None:

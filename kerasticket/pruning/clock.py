@@ -2,8 +2,9 @@
 
 import keras
 
-from kerasticket import masking, masks
+from kerasticket import masks
 from kerasticket.masks import Mask
+from kerasticket.tickets import masking
 
 
 class Clock:

@@ -9,9 +9,9 @@ import numpy as np
 from keras import layers
 
 from kerasticket import masks
-from kerasticket.graph.channel_rules import RULES, SCALE, Rule, Signal, Walk, refusal
-from kerasticket.graph.channels import Group, channel_walk, groups_of
 from kerasticket.masks import Mask, Scores, Select
+from kerasticket.models.graph.channel_rules import RULES, SCALE, Rule, Signal, Walk, refusal
+from kerasticket.models.graph.channels import Group, channel_walk, groups_of
 
 
 @dataclasses.dataclass(frozen=True)

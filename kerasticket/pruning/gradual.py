@@ -6,7 +6,8 @@ import warnings
 import keras
 import numpy as np
 
-from kerasticket import masking, masks
+from kerasticket import masks
+from kerasticket.checks import check_seed
 from kerasticket.masks import Mask
 from kerasticket.params import differing
 from kerasticket.pruning import criteria
@@ -15,7 +16,7 @@ from kerasticket.pruning.checks import check_model
 from kerasticket.pruning.clock import Clock
 from kerasticket.pruning.schedules import Schedule
 from kerasticket.pruning.structures import Structure
-from kerasticket.seeds import check_seed
+from kerasticket.tickets import masking
 
 
 @dataclasses.dataclass(frozen=True)

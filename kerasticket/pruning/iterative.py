@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
-from kerasticket import masking, masks, optimizer_state
+from kerasticket import masks
+from kerasticket.checks import check_seed
 from kerasticket.data import seek
 from kerasticket.masks import Mask
 from kerasticket.params import Params, differing
@@ -20,11 +21,11 @@ from kerasticket.pruning.clock import iterations
 from kerasticket.pruning.gradual import warn_of_other_mask
 from kerasticket.pruning.rates import RateWatch
 from kerasticket.pruning.rewinding import REWINDS, Restart
+from kerasticket.pruning.round import Round
 from kerasticket.pruning.round_callbacks import RoundCallbacks, know_any_epoch
 from kerasticket.pruning.structures import Structure
-from kerasticket.records import Round
-from kerasticket.seeds import check_seed
-from kerasticket.tickets import Ticket
+from kerasticket.tickets import masking, optimizer_state
+from kerasticket.tickets.ticket import Ticket
 
 
 class IterativeMagnitudePruning(keras.callbacks.Callback):

@@ -5,10 +5,10 @@ import warnings
 import keras
 import numpy as np
 
-from kerasticket import masking
 from kerasticket.masks import Mask, Scores
 from kerasticket.params import Params, differing
 from kerasticket.pruning import criteria
+from kerasticket.tickets import masking
 
 
 class Movement(keras.callbacks.Callback):

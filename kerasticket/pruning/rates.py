@@ -4,8 +4,8 @@ import warnings
 
 import keras
 
-from kerasticket import optimizer_state
 from kerasticket.params import Params, differing
+from kerasticket.tickets import optimizer_state
 
 ADVICE = (
     "Pass callbacks that change it as IterativeMagnitudePruning(round_callbacks=[...]): they then see the epoch within "

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import keras
 
-from kerasticket import optimizer_state
 from kerasticket.params import Params
-from kerasticket.tickets import Ticket
+from kerasticket.tickets import optimizer_state
+from kerasticket.tickets.ticket import Ticket
 
 
 class Restart(NamedTuple):

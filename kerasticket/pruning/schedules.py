@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from kerasticket.names import choose
+from kerasticket.checks import choose
 from kerasticket.pruning.allocation import Target, check_target
 
 Shape = Callable[[float, float, float], float]

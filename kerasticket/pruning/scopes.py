@@ -8,8 +8,8 @@ from collections.abc import Callable
 import numpy as np
 
 from kerasticket import masks
+from kerasticket.checks import choose
 from kerasticket.masks import Mask, Scores
-from kerasticket.names import choose
 from kerasticket.pruning.criteria.weights import lamp_scores
 from kerasticket.pruning.ranking import rank_in_groups
 

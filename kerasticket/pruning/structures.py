@@ -12,8 +12,8 @@ import keras
 import numpy as np
 
 from kerasticket import masks
+from kerasticket.checks import choose
 from kerasticket.masks import Mask, Scores, Select
-from kerasticket.names import choose
 from kerasticket.pruning.axes import Axes, count, index_along, kernel_axes, length, numbered, others
 from kerasticket.pruning.coupled import CoupledChannels
 from kerasticket.pruning.ranking import rank_in_groups

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import keras
 
-from kerasticket import masking, masks
-from kerasticket.events import EventWriter
-from kerasticket.runs import check_writable
+from kerasticket import masks
+from kerasticket.backend.event_files import EventWriter
+from kerasticket.files.atomic import check_writable
+from kerasticket.tickets import masking
 
 
 class SparsityTensorBoard(keras.callbacks.Callback):

@@ -12,8 +12,8 @@ import numpy as np
 from keras import layers
 
 import kerasticket as kt
-from kerasticket import optimizer_state
-from kerasticket.records import Diagonal, Surface
+from kerasticket.analysis.results import Diagonal, Surface
+from kerasticket.tickets import optimizer_state
 
 HERE = Path(__file__).parent
 

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import keras
 
-from kerasticket import autodiff
 from kerasticket.analysis.taylor.jets import Jet, Rule, merged
 from kerasticket.analysis.taylor.rules import rules_of
+from kerasticket.backend import autodiff
 
 
 class Step(NamedTuple):

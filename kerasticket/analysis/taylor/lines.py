@@ -15,9 +15,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasticket import autodiff
 from kerasticket.analysis.taylor.graph import Step, steps_of
 from kerasticket.analysis.taylor.jets import Jet, Lines
+from kerasticket.backend import autodiff
 
 BUDGET = 2**26  # bytes for the jets of the coordinates that are computed at a time
 ALIVE = 8  # tensors as large as a jet's that a rule holds at a time
@@ -30,7 +30,7 @@ class AlongLines:
 
     Args:
         model: built, with one input and one output.
-        loss: what `kerasticket.autodiff.mean_of_loss` takes.
+        loss: what `kerasticket.backend.autodiff.mean_of_loss` takes.
         inputs, targets: examples on which is tried whether rules and loss are as they should be.
     """
 

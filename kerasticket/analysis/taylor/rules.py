@@ -5,10 +5,10 @@ from collections.abc import Callable
 import keras
 from keras import activations, layers, ops
 
-from kerasticket import autodiff
 from kerasticket.analysis.taylor.jets import Jet, Rule, per_example
 from kerasticket.analysis.taylor.kernels import CONVOLUTION, DENSE, EINSUM, plain
 from kerasticket.analysis.taylor.norms import BATCH_NORM, INSTANCE_NORM
+from kerasticket.backend import autodiff
 from kerasticket.layers.masked import MASKED
 from kerasticket.layers.normalization import BatchNormalization, InstanceNormalization
 

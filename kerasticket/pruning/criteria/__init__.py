@@ -11,8 +11,8 @@ positions are ignored. Networks run in inference mode, and their weights, statis
 import inspect
 from collections.abc import Callable
 
+from kerasticket.checks import choose
 from kerasticket.masks import Scores
-from kerasticket.names import choose
 from kerasticket.pruning.criteria.activations import wanda
 from kerasticket.pruning.criteria.flow import synflow
 from kerasticket.pruning.criteria.gradients import grasp, movement, saliency, snip

@@ -7,19 +7,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasticket import autodiff
-from kerasticket.layers.lent import lent
+from kerasticket.backend import autodiff
+from kerasticket.layers.restoring import lent
 from kerasticket.masks import Mask, Scores
+from kerasticket.models.paths import masked_weights
 from kerasticket.params import Params
-from kerasticket.pruning.criteria.network import (
-    batches,
-    doubles,
-    float32_at_least,
-    identity,
-    kernels_of,
-    network,
-)
-from kerasticket.variables import masked_weights
+from kerasticket.pruning.criteria.network import batches, doubles, float32_at_least, identity, kernels_of, network
 
 LINEAR = (
     *(keras.layers.Dense, keras.layers.EinsumDense, keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D),

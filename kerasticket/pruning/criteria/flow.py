@@ -8,20 +8,14 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from kerasticket import autodiff
+from kerasticket.backend import autodiff
+from kerasticket.backend.precision import double_precision
 from kerasticket.layers import InstanceNormalization
-from kerasticket.layers.lent import lent
+from kerasticket.layers.restoring import lent
 from kerasticket.masks import Mask, Scores
 from kerasticket.params import Params, is_float
-from kerasticket.precision import double_precision
 from kerasticket.pruning.criteria.gates import GATED
-from kerasticket.pruning.criteria.network import (
-    computing_in,
-    doubles,
-    identity,
-    kernels_of,
-    network,
-)
+from kerasticket.pruning.criteria.network import computing_in, doubles, identity, kernels_of, network
 
 SHIFTS = ("bias", "beta", "moving_mean")
 IDENTITIES: tuple[type, ...] = (layers.ReLU, layers.LeakyReLU, layers.PReLU, layers.ELU, layers.Softmax)

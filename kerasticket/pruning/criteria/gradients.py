@@ -6,11 +6,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasticket import autodiff
+from kerasticket.backend import autodiff
 from kerasticket.masks import Mask, Scores
 from kerasticket.params import Params
 from kerasticket.pruning.criteria.network import batches, doubles, float32_at_least, kernels_of, loss_of_kernels
-from kerasticket.training import compiled_loss
+from kerasticket.training.recipe import compiled_loss
 
 # Beside those that have a `from_logits`, which is False.
 OF_PROBABILITIES = (keras.losses.KLDivergence, keras.losses.Poisson)

@@ -8,14 +8,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasticket import autodiff
+from kerasticket.backend import autodiff
+from kerasticket.backend.precision import LOW_PRECISION
 from kerasticket.data.pipeline import Data, check_pair, pipeline
-from kerasticket.layers.lent import lent
+from kerasticket.layers.restoring import lent
 from kerasticket.masks import Mask
+from kerasticket.models.paths import masked_weights, named_variables
 from kerasticket.params import Params
-from kerasticket.precision import LOW_PRECISION
-from kerasticket.training import compiled_loss
-from kerasticket.variables import masked_weights, named_variables
+from kerasticket.training.recipe import compiled_loss
 
 BATCH_SIZE = 256
 

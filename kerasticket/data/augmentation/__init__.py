@@ -1,0 +1,1 @@
+"""Differentiable augmentation: the transforms, and the strategies of the papers."""

@@ -1,0 +1,1 @@
+"""Files of distilled sets: our own and those of other projects."""

@@ -1,0 +1,1 @@
+"""Studies: runs on disk, searches that resume, and the figures of the paper."""

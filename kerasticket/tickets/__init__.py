@@ -1,0 +1,1 @@
+"""Tickets, and models with masks: made, copied, saved, read, imported."""
