@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from kerasticket.data import arrays
+
 
 def aligned_empty(shape: tuple[int, ...]) -> np.ndarray:
     """An uninitialised uint8 array at a multiple of 64 bytes, whose memory TensorFlow can share."""
@@ -171,8 +173,6 @@ class ImageSet:
             >>> train.input_shape, bool((test.images == train.images).all())
             ((8, 8, 1), True)
         """
-        from kerasticket.data import arrays  # late: it needs this class
-
         pixels = arrays.as_bytes(images)
         given = None if class_names is None else tuple(class_names)
         positions, names = arrays.as_labels(labels, given)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,9 +18,6 @@ from kerasticket.distillation.networks import fresh_helper, network_state, resto
 from kerasticket.params import Params
 from kerasticket.tickets import masking, optimizer_state
 from kerasticket.training.optimizers import SGD
-
-if TYPE_CHECKING:
-    from kerasticket.distillation.matching import GradientMatching
 
 LOSS = keras.losses.CategoricalCrossentropy(from_logits=True)
 
@@ -81,7 +78,7 @@ OBJECTIVES: dict[str, Callable] = {"gradients": loss_gradients, "features": mean
 class Matcher:
     """The images, their momentum, and one network that is drawn anew, trained and matched on."""
 
-    def __init__(self, settings: GradientMatching, real: ImageSet, images: np.ndarray, ipc: int, seed: int):
+    def __init__(self, settings: Any, real: ImageSet, images: np.ndarray, ipc: int, seed: int):
         self.settings, self.real, self.images, self.ipc, self.seed = settings, real, images, ipc, seed
         self.velocity = np.zeros_like(images)
         self.of_class = [np.flatnonzero(real.labels == label) for label in range(real.num_classes)]

@@ -10,7 +10,7 @@ import dataclasses
 import json
 import random
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
@@ -21,14 +21,13 @@ from kerasticket.masks import Mask
 from kerasticket.models.paths import SEED_STATE, owners
 from kerasticket.params import Params, same_bits
 from kerasticket.tickets import masking, optimizer_state
-
-if TYPE_CHECKING:
-    from kerasticket.tickets.ticket import Ticket
+from kerasticket.tickets.contents import Contents
 
 PLACES = ("global", "layer")
+Ticket = TypeVar("Ticket", bound=Contents)
 
 
-def shuffled(ticket: "Ticket", seed: int, dense: "Ticket | None") -> "Ticket":
+def shuffled(ticket: Ticket, seed: int, dense: Ticket | None) -> Ticket:
     """Permutes mask and removal record within each kernel, among the weights that the dense ticket has."""
     rng, dense = _rng(ticket, seed), _dense(ticket, dense)
     removed = {path: array.copy() for path, array in ticket.removed_in.items()}
@@ -40,7 +39,7 @@ def shuffled(ticket: "Ticket", seed: int, dense: "Ticket | None") -> "Ticket":
     return _control(ticket, dense, mask, removed, {"name": "shuffled", "seed": seed})
 
 
-def inverted(ticket: "Ticket", seed: int, dense: "Ticket | None") -> "Ticket":
+def inverted(ticket: Ticket, seed: int, dense: Ticket | None) -> Ticket:
     """Keeps, per kernel, as many weights as the ticket does: those removed first, drawn within a round."""
     rng, dense = _rng(ticket, seed), _dense(ticket, dense)
     mask: Mask = {}
@@ -54,7 +53,7 @@ def inverted(ticket: "Ticket", seed: int, dense: "Ticket | None") -> "Ticket":
     return _control(ticket, dense, mask, _one_shot(ticket, dense, mask), {"name": "inverted", "seed": seed})
 
 
-def random_like(ticket: "Ticket", seed: int, dense: "Ticket | None", scope: str) -> "Ticket":
+def random_like(ticket: Ticket, seed: int, dense: Ticket | None, scope: str) -> Ticket:
     """Draws a mask as sparse as the ticket's, over all kernels together or in each."""
     if scope not in PLACES:
         raise ValueError(f"Expected scope to be one of {PLACES}. Received: scope={scope!r}.")
@@ -71,7 +70,7 @@ def random_like(ticket: "Ticket", seed: int, dense: "Ticket | None", scope: str)
     return _control(ticket, dense, mask, _one_shot(ticket, dense, mask), stage)
 
 
-def reinitialised(ticket: "Ticket", seed: int) -> "Ticket":
+def reinitialised(ticket: Ticket, seed: int) -> Ticket:
     """Draws new initial weights and statistics under the ticket's mask.
 
     Seed states stay the ticket's, and so does what a Normalization layer knows of the data.
@@ -155,13 +154,13 @@ def _without_seeds(config: Any, key: str = "") -> Any:
     return result
 
 
-def _rng(ticket: "Ticket", seed: int) -> np.random.Generator:
+def _rng(ticket: Ticket, seed: int) -> np.random.Generator:
     """Of its own for each round, so that controls of different rounds are independent."""
     check_seed(seed)
     return np.random.default_rng([seed, ticket.round])
 
 
-def _dense(ticket: "Ticket", dense: "Ticket | None") -> "Ticket":
+def _dense(ticket: Ticket, dense: Ticket | None) -> Ticket:
     """The dense ticket, after a look that it is this ticket's; drawn from the architecture if it is not given."""
     if dense is None:
         dense = _redrawn(ticket)
@@ -182,7 +181,7 @@ def _dense(ticket: "Ticket", dense: "Ticket | None") -> "Ticket":
     return dense
 
 
-def _redrawn(ticket: "Ticket") -> "Ticket":
+def _redrawn(ticket: Ticket) -> Ticket:
     if ticket.rewind_epoch:
         raise ValueError(
             f"Expected dense=..., the dense ticket at epoch {ticket.rewind_epoch}: pruned weights of trained networks "
@@ -201,20 +200,20 @@ def _redrawn(ticket: "Ticket") -> "Ticket":
     return dense
 
 
-def _starts_alike(ticket: "Ticket", dense: "Ticket", path: str) -> bool:
+def _starts_alike(ticket: Ticket, dense: Ticket, path: str) -> bool:
     mask, there = ticket.mask[path], dense.mask.get(path)
     if there is None or there.shape != mask.shape or (mask & ~there).any():
         return False
     return same_bits(ticket.params[path][mask], dense.params[path][mask])
 
 
-def _one_shot(ticket: "Ticket", dense: "Ticket", mask: Mask) -> dict[str, np.ndarray]:
+def _one_shot(ticket: Ticket, dense: Ticket, mask: Mask) -> dict[str, np.ndarray]:
     """The record of a mask that was made in one go, in the ticket's last round."""
     number = np.uint16(ticket.round)
     return {path: np.where(dense.mask[path] & ~mask[path], number, dense.removed_in[path]) for path in mask}
 
 
-def _control(ticket: "Ticket", dense: "Ticket", mask: Mask, removed: Params, stage: dict) -> "Ticket":
+def _control(ticket: Ticket, dense: Ticket, mask: Mask, removed: Params, stage: dict) -> Ticket:
     """The ticket under another mask: kernels and slots are the dense ticket's, everything else its own."""
     params = {path: dense.params[path] if path in mask else array for path, array in ticket.params.items()}
     return dataclasses.replace(
@@ -227,5 +226,5 @@ def _control(ticket: "Ticket", dense: "Ticket", mask: Mask, removed: Params, sta
     )
 
 
-def _with_stage(ticket: "Ticket", stage: dict) -> tuple[dict, ...]:
+def _with_stage(ticket: Ticket, stage: dict) -> tuple[dict, ...]:
     return (*ticket.stages, {**stage, "first_round": ticket.round, "last_round": ticket.round})

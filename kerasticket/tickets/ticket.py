@@ -28,6 +28,7 @@ from kerasticket.models import attributes, saved
 from kerasticket.models.paths import SEED_STATE, masked_weights, named_variables, raw_params, renamed
 from kerasticket.params import Params, differing, mismatch
 from kerasticket.tickets import controls, masking, optimizer_state
+from kerasticket.tickets.contents import Contents
 from kerasticket.tickets.conversion import MasksWouldBeLostError, can_be_copied
 
 FORMAT = 1
@@ -35,7 +36,7 @@ HEADER, ARRAYS = "ticket.json", "ticket.npz"
 
 
 @dataclasses.dataclass(frozen=True)
-class Ticket:
+class Ticket(Contents):
     """A subnetwork at its rewind point.
 
     Attributes:
@@ -48,15 +49,6 @@ class Ticket:
         stages: how the mask came about, one dict per call of a pruning method, in order.
         template: what `model` copies: a masked model with all that no config tells, vocabularies, functions, flags.
     """
-
-    params: Params
-    mask: Mask
-    removed_in: dict[str, np.ndarray]
-    architecture: str | None
-    optimizer: Params = dataclasses.field(default_factory=dict)
-    rewind_epoch: int = 0
-    stages: tuple[dict, ...] = ()
-    template: keras.Model | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @classmethod
     def dense(cls, model: keras.Model, *, rewind_epoch: int = 0, optimizer: Params | None = None) -> "Ticket":
@@ -77,24 +69,6 @@ class Ticket:
         copied = architecture is not None or can_be_copied(model)
         template = duplicate(model) if copied else None
         return cls(params, mask, removed, architecture, optimizer or {}, rewind_epoch, template=template)
-
-    @property
-    def round(self) -> int:
-        """Rounds of pruning behind the mask, over all stages."""
-        return max((stage["last_round"] for stage in self.stages), default=0)
-
-    @property
-    def sparsity(self) -> float:
-        """Share of the prunable weights that are pruned."""
-        return masks.sparsity(self.mask)
-
-    @property
-    def kept(self) -> int:
-        return masks.kept(self.mask)
-
-    @property
-    def total(self) -> int:
-        return masks.total(self.mask)
 
     def pruned(
         self,

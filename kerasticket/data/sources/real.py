@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasticket.data.arrays import read_npz
 from kerasticket.data.images import ImageSet, choose_per_class
 from kerasticket.data.sources import digits
 from kerasticket.data.sources.archives import Archive
 from kerasticket.data.sources.decoding import StreamedImages
 from kerasticket.data.sources.folders import IMAGENET10, IMAGENET_MEAN, IMAGENET_STD, scan
+from kerasticket.data.sources.npz import read_npz
 
 SPLITS = ("train", "test")
 GIBIBYTE = 2**30

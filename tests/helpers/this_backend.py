@@ -1,0 +1,5 @@
+"""The backend that is under test."""
+
+import os
+
+BACKEND = os.environ["KERAS_BACKEND"]  # conftest.py sets it

@@ -1,0 +1,72 @@
+"""How scripts end: one line and exit code 1 for what users can mend, and the name by which they were called."""
+
+import errno
+import os
+import sys
+
+import numpy as np
+import pytest
+from door import door, program
+from presets import CONFIGS, parse
+
+from kerasticket.experiments import figures
+from kerasticket.pruning import allocation
+from kerasticket.pruning.round import Round
+from kerasticket.tickets import conversion
+
+pytestmark = pytest.mark.same_on_every_backend
+ROUND = Round(1, 0.2, 80, 100, 0.3, 0.9, 1.0)
+
+
+@pytest.mark.parametrize("kind", [ValueError, FloatingPointError, OSError, FileNotFoundError])
+def test_what_users_can_mend_is_one_line(kind):
+    with pytest.raises(SystemExit) as left, door():
+        raise kind("what\n is wrong")
+    assert left.value.code == "error: what is wrong"  # which Python prints, with exit code 1
+
+
+def test_an_error_of_the_system_names_its_file():
+    with pytest.raises(SystemExit, match=r"error: \[Errno 28\] .*: 'results.csv'"), door():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "results.csv")
+
+
+def test_faults_of_the_program_show_where_they_are():
+    with pytest.raises(KeyError), door():
+        raise KeyError("a bug")
+
+
+@pytest.mark.parametrize("preset", [[], ["--preset", "cifar10-cpu"]])
+def test_help_says_how_the_script_was_called(preset, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "orig_argv", ["/usr/bin/python3", "scripts/distilled_pruning.py"])
+    monkeypatch.setattr(sys, "argv", ["scripts/distilled_pruning.py"])
+    with pytest.raises(SystemExit):
+        parse([*preset, "--help"], CONFIGS, doc="What it does.")
+    called = " ".join(["usage: python3 scripts/distilled_pruning.py", *preset])
+    assert capsys.readouterr().out.startswith(called + " [-h]")
+    monkeypatch.setattr(sys, "orig_argv", ["./distilled_pruning.py"])
+    monkeypatch.setattr(sys, "argv", ["./distilled_pruning.py"])
+    assert program() == "./distilled_pruning.py"
+
+
+@pytest.mark.parametrize(
+    ("draw", "given", "message"),
+    [
+        (figures.performance, [ROUND], r"dicts with kind.*a Round among.*asdict\(record\) of each, with kind, round"),
+        (figures.performance, ROUND, "a list of dicts with kind.*Received: a Round"),
+        (figures.performance, [], "Received: none"),
+        (figures.linear_paths, [{"kind": "imp"}], r"a row without round, .*of \['kind'\]"),
+        (figures.mask_independence, [1], "Received: a int among them. Pass dicts"),
+        (figures.diagonals, [ROUND], r"\(kind, round, entries\) of each network. Received: Round.*diagonal\.sampled"),
+        (figures.landscapes, {"a": ROUND}, r"a dict of Surface.*Received: dict of Round\(index=1.*loss_plane"),
+        (figures.landscapes, [ROUND], "a dict of Surface.*Received: list"),
+    ],
+)
+def test_figures_say_what_they_draw(draw, given, message):
+    with pytest.raises(ValueError, match=message):
+        draw(given)
+
+
+def test_names_of_exceptions_end_in_error_and_the_old_ones_stay():
+    assert conversion.MasksWouldBeLost is conversion.MasksWouldBeLostError
+    assert allocation.AlreadyPassed is allocation.AlreadyPassedError
+    assert np.all([issubclass(each, ValueError) for each in (conversion.MasksWouldBeLost, allocation.AlreadyPassed)])
