@@ -1,7 +1,7 @@
 """Lottery tickets with distilled data in Keras 3: `import kerasticket as kt`.
 
 Public names are loaded on first use, so that `import kerasticket` itself costs milliseconds. Layers,
-initialisers and optimizers register with Keras as soon as Keras is imported (before or after this package),
+initializers and optimizers register with Keras as soon as Keras is imported (before or after this package),
 which is what lets plain `keras.saving.load_model` open a ticket.
 """
 

@@ -263,7 +263,7 @@ def dead_units(mask: Mask) -> dict[str, DeadUnits]:
 
     Outputs lie along the last axis of a kernel and inputs along the last but one, as in Dense and Conv layers. Not seen
     from masks alone, so not covered: units that are dead because all units before or after them are; what a bias or
-    normalisation still sends out from a dead output (a constant); units that never activate; and kernels of other
+    normalization still sends out from a dead output (a constant); units that never activate; and kernels of other
     order (transposed and depthwise convolutions, EinsumDense with several output axes).
 
     >>> units = dead_units({"dense/kernel": np.array([[True, False], [True, False], [False, False]])})

@@ -3,7 +3,7 @@
     python scripts/compact_table.py                            # minutes; have the machine to yourself
 
 A ConvNet-3 and a ResNet-18 for CIFAR-10, half of whose channels are pruned, and as unstructured tickets of 95%
-sparsity. Masks are of magnitude at initialisation and weights untrained: size and speed depend on neither.
+sparsity. Masks are of magnitude at initialization and weights untrained: size and speed depend on neither.
 "channels" prunes half of the inputs of each kernel but the first, every kernel on its own; a channel of a ResNet's
 residual stream then goes only where all kernels that read it agree. "coupled_channels" prunes half of the channels of
 the network, each in all kernels that make or read it.

@@ -3,8 +3,8 @@
     python scripts/criterion_table.py                          # digits, minutes on two cores
     python scripts/criterion_table.py --preset cifar10-cpu     # CIFAR-10 at a size for two cores, hours
 
-IMP is rewound to epoch 1 and has --imp-seeds initialisations, for it trains a network per round; all others prune at
-initialisation, without training, and have one per --init-seeds. Data are ten images of each class for SNIP and GraSP;
+IMP is rewound to epoch 1 and has --imp-seeds initializations, for it trains a network per round; all others prune at
+initialization, without training, and have one per --init-seeds. Data are ten images of each class for SNIP and GraSP;
 SynFlow takes 100 rounds. At each sparsity all keep exactly as many weights: --fraction and --train-rounds, the rounds
 of IMP that are compared, say how many. Every ticket is then trained alike, to the last epoch.
 
@@ -83,10 +83,10 @@ def find(experiment, seed: int, criteria: tuple[str, ...]) -> None:
         for index in experiment.train_rounds():
             path = experiment.run.ticket(seed, criterion, index)
             if not path.exists():
-                at_initialisation(experiment, seed, criterion, index).save(path)
+                at_initialization(experiment, seed, criterion, index).save(path)
 
 
-def at_initialisation(experiment, seed: int, criterion: str, index: int):
+def at_initialization(experiment, seed: int, criterion: str, index: int):
     """The ticket of a criterion that keeps as many weights as IMP after `index` rounds."""
     import kerasticket as kt
 
@@ -95,7 +95,7 @@ def at_initialisation(experiment, seed: int, criterion: str, index: int):
     sparsity = 1 - kept_after(index, dense.total, experiment.config.fraction) / dense.total
     images = experiment.train.subset(IMAGES_PER_CLASS, seed)
     # Only GraSP and SNIP look at the data.
-    return kt.callbacks.PruneAtInitialisation(criterion, sparsity, data=images, seed=seed).find(model)
+    return kt.callbacks.PruneAtInitialization(criterion, sparsity, data=images, seed=seed).find(model)
 
 
 def kept_after(rounds: int, total: int, fraction: float) -> int:

@@ -95,9 +95,9 @@ def tuned(preset: str, method: str, ipc: int) -> dict[str, Any]:
     """What a preset changes in a method's published settings; nothing for "cifar10-paper"."""
     import kerasticket as kt
 
-    matching = kt.data.Augmentation(colour=True, one_of=("crop",), siamese=True)  # no cutout on small digits
+    matching = kt.data.Augmentation(color=True, one_of=("crop",), siamese=True)  # no cutout on small digits
     digits: dict[str, Any] = {"width": 32}
-    small = {"factor": 2, "initialisation": "mix", "resize": "area"}
+    small = {"factor": 2, "initialization": "mix", "resize": "area"}
     rounds = {"networks": 20, "iterations": 25, "net_images": 512, "distance": "l1", "learning_rate": 3e-4}
     settings: dict[tuple[str, str], dict[str, Any]] = {
         ("digits", "idc"): digits | small | rounds | {"matching": matching, "training": kt.data.DIGITS},

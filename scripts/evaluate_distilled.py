@@ -34,7 +34,7 @@ class Config:
     format: str = "kerasticket"
     """Of the files: kerasticket (HDF5), idc, mtt, tesla, dc, dsa, dm, rded, arrays, folder."""
     space: str | None = None
-    """Of other projects' files: unit, normalised, zca; default: the format's usual one."""
+    """Of other projects' files: unit, normalized, zca; default: the format's usual one."""
     factor: int | None = None
     """Of other projects' files: multi-formation cells per side; default: the format's usual one."""
     index: int = -1

@@ -111,7 +111,7 @@ class Experiment:
         self.progress.total = sum(self.work(seed) for seed in config.init_seeds)
 
     def find_tickets(self, seed: int) -> None:
-        """All searches of one initialisation, and the random masks beside them."""
+        """All searches of one initialization, and the random masks beside them."""
         origin = self.run.ticket(seed, *self.origin)
         if not origin.exists():
             self.start_ticket(seed).save(origin)
@@ -129,7 +129,7 @@ class Experiment:
                     self._train(seed, kind, index, data_order)
 
     def close(self, seeds: tuple[int, ...] | None = None) -> None:
-        """Ends the work on these initialisations, or all; raises FileNotFoundError if what was made did not stay."""
+        """Ends the work on these initializations, or all; raises FileNotFoundError if what was made did not stay."""
         seeds, orders = self.config.init_seeds if seeds is None else seeds, self.config.data_orders
         tickets = [self.origin, *((kind, index) for kind in self.config.kinds for index in self.train_rounds())]
         results = [self.run.result(seed, *of, order) for seed in seeds for of in tickets for order in orders]
@@ -233,7 +233,7 @@ class Experiment:
         config = self.config
         return {
             "fraction": config.fraction,
-            "rewind_epoch": config.rewind_epoch if kind == "imp" else 0,  # synthetic: always to initialisation
+            "rewind_epoch": config.rewind_epoch if kind == "imp" else 0,  # synthetic: always to initialization
             "rewind_scope": config.rewind_scope,
             "scope": config.scope,
             "criterion": config.criterion,
@@ -331,7 +331,7 @@ class Experiment:
         return epochs * self._images(kind)
 
     def work(self, seed: int) -> int:
-        """Images still to be seen for one initialisation."""
+        """Images still to be seen for one initialization."""
         config, work = self.config, 0
         for kind in self._searched():
             latest = Search(self.run, kind, seed, config.rounds).latest()

@@ -39,7 +39,7 @@ class Config:
     alphas: int = 11
     """Points on the line between two networks, the ends among them; 11 in the paper, 30 in Frankle et al. 2020."""
     statistics: str = "interpolate"
-    """Of batch normalisation: "interpolate" as the paper's code, or "reestimate" at each point."""
+    """Of batch normalization: "interpolate" as the paper's code, or "reestimate" at each point."""
     out: str | None = None
     """Folder of the results; default: RUN/instability."""
 

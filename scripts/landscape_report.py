@@ -45,7 +45,7 @@ def write_report(out: Path, title: str) -> None:
 
 
 def draw(out: Path, rows: list[dict[str, Any]], title: str) -> None:
-    """One figure per round, initialisation and quantity; the network at the start is in each."""
+    """One figure per round, initialization and quantity; the network at the start is in each."""
     tickets = [row for row in rows if row["kind"] not in ORIGINS]
     for index, seed in sorted({(row["round"], row["init_seed"]) for row in tickets or rows}):
         group = [row for row in rows if row["init_seed"] == seed and (row["round"] == index or row["kind"] in ORIGINS)]

@@ -25,7 +25,7 @@ from quiet import import_keras
 
 # What may differ between two calls: none of it changes a surface that is finished.
 FREE = ("paths", "kinds", "rounds", "init_seeds", "data_dir", "out", "force")
-SETTINGS = ("points", "layout", "filter_normalise", "statistics", "seed")
+SETTINGS = ("points", "layout", "filter_normalize", "statistics", "seed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,10 +48,10 @@ class Config:
     """10,000 in the paper; for a grid a square number."""
     layout: str = "uniform"
     """"uniform" draws the points, as the paper does; "grid"."""
-    filter_normalise: bool = True
+    filter_normalize: bool = True
     """Of random directions: each filter as long as the network's own."""
     statistics: str = "interpolate"
-    """Of batch normalisation: "interpolate" as the paper's code, or "reestimate" at each point."""
+    """Of batch normalization: "interpolate" as the paper's code, or "reestimate" at each point."""
     seed: int = 0
     """Of the points and of random directions."""
     images_per_class: int | None = 100
@@ -213,7 +213,7 @@ def work_of(config: Config, run: Any, of: Any) -> Work:
             f"{_listed(trained)} are trained. Train them with the command of the run and more data orders, "
             f"distilled_pruning.py ... --out {config.paths[0]} --data-orders {_listed(wanted)}; what is finished stays."
         )
-    used = orders[:1] if config.plane == "random" else orders  # others would all lie near the centre
+    used = orders[:1] if config.plane == "random" else orders  # others would all lie near the center
     about = of._asdict() | {"networks": _listed(used)}
     name = f"{of.kind}_round_{of.round:02d}_seed_{of.init_seed}"
     return Work(name, about, lambda: [run.params(of, order) for order in used])

@@ -126,7 +126,7 @@ def claims(pairs: list[dict], masks: list[dict]) -> list[str]:
     scale = f" ({a} and random {mean(random, 'ks'):.3f})" if random else ""
     return [
         *lines,
-        f'pruned magnitudes at initialisation "share the same distribution": KS {ks:.3f} of a possible {possible:.3f}'
+        f'pruned magnitudes at initialization "share the same distribution": KS {ks:.3f} of a possible {possible:.3f}'
         f"{scale}. " + verdict(ks / possible, SAME_DISTRIBUTION, "KS / possible"),
     ]
 

@@ -5,7 +5,7 @@
     python scripts/mask_statistics.py a.keras b.keras --start dense.keras --out masks  # tickets of one model
 
 Measures what McDermott & Parhi (arXiv 2503.17905, sections 4 and 7) say of these masks: that they are nearly
-independent, have extremely similar sparsity per layer, and prune weights of the same magnitudes at initialisation.
+independent, have extremely similar sparsity per layer, and prune weights of the same magnitudes at initialization.
 Writes tables (CSV) and, from them alone, figures (PNG and PDF); trains nothing, seconds per ticket.
 """
 

@@ -1,7 +1,7 @@
 """The same work in plain PyTorch, as the paper's authors run it: what `benchmark.py` compares with.
 
 Networks in torch's own layers and layout, masks through `torch.nn.utils.prune`, DSA and CutMix written as their
-public definitions have them (Zhao & Bilen 2021; Yun et al. 2019), data resident as normalised float32. All is on
+public definitions have them (Zhao & Bilen 2021; Yun et al. 2019), data resident as normalized float32. All is on
 torch's default device; numbers that steer Python are drawn on the CPU, so that a GPU is not waited for.
 """
 
@@ -114,7 +114,7 @@ def rotate(x, degrees: float = 15.0):
 
 
 def augment(x):
-    """DSA: colour, flip, and one of crop, scale, rotate for the batch."""
+    """DSA: color, flip, and one of crop, scale, rotate for the batch."""
     x = flip(contrast(saturation(brightness(x))))
     return (crop, scale, rotate)[whole(3)](x)
 
@@ -182,7 +182,7 @@ def decode(x, factor: int = 2):
 
 
 def augment_together(x, pad: int = 4):
-    """IDC's matching augmentation, with one draw for all images: colour, crop, cutout."""
+    """IDC's matching augmentation, with one draw for all images: color, crop, cutout."""
     x = x + (torch.rand(()) - 0.5)
     mean = x.mean(1, keepdim=True)
     x = (x - mean) * (torch.rand(()) * 2) + mean

@@ -39,7 +39,7 @@ class Config:
     fraction: float = 0.2
     """Share of the remaining weights that a round prunes."""
     rewind_epoch: int = 0
-    """IMP rewinds to this epoch of the real training; synthetic tickets always to initialisation."""
+    """IMP rewinds to this epoch of the real training; synthetic tickets always to initialization."""
     rewind_scope: str = "all"
     """"all", or "kernels" as in the code of the paper's authors."""
     scope: str = "global"

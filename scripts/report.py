@@ -17,7 +17,7 @@ def write_report(run: Run, title: str) -> None:
     """Prints the table and the lottery-ticket limits; writes results.csv, figure.png and figure.pdf."""
     rows = run.results()
     seeds = len({row["init_seed"] for row in rows})
-    title = f"{title}, {seeds} initialisation{'s' if seeds > 1 else ''}"
+    title = f"{title}, {seeds} initialization{'s' if seeds > 1 else ''}"
     write_csv(rows, run.folder / "results.csv")
     figure = figures.performance(rows, title)
     for ending in ("png", "pdf"):

@@ -23,11 +23,11 @@ class Config:
     """What is compared."""
 
     runs: tyro.conf.Positional[tuple[str, ...]]
-    """Folders of runs of distilled_pruning.py that instability.py has analysed."""
+    """Folders of runs of distilled_pruning.py that instability.py has analyzed."""
     rounds: tuple[int, ...] = ()
     """Rounds of pruning; default: all that have both kinds."""
     statistics: str | None = None
-    """Of batch normalisation: "interpolate" or "reestimate", where instability.py was run with both."""
+    """Of batch normalization: "interpolate" or "reestimate", where instability.py was run with both."""
     out: str = "runs/ratios"
     """Folder of the results."""
 
@@ -76,7 +76,7 @@ def ratios(run: Path, rounds: tuple[int, ...], statistics: str | None = None) ->
 
     for name in ("config.json", "results.csv", "instability/barriers.csv"):
         if not (run / name).exists():
-            raise ValueError(f"Expected a run that instability.py has analysed. Received: '{run}' without {name}.")
+            raise ValueError(f"Expected a run that instability.py has analyzed. Received: '{run}' without {name}.")
     config = read_json(run / "config.json")
     found = _rows(run / "instability/barriers.csv", split="train")
     ways = sorted({row["statistics"] for row in found})

@@ -106,7 +106,7 @@ class TrainedRun:
         return dict(sorted(found.items()))
 
     def chosen(self, kinds: tuple[str, ...], rounds: tuple[int, ...], seeds: tuple[int, ...]) -> list[Subnetwork]:
-        """The subnetworks of these kinds, rounds and initialisation seeds; none named: all of them.
+        """The subnetworks of these kinds, rounds and initialization seeds; none named: all of them.
 
         The network that everything starts from is always among those of the seeds.
 

@@ -26,7 +26,7 @@ def align(model: keras.Model, a: Params, b: Params, *, seed: int = 0) -> Params:
 
     Units of recurrent layers and heads of attention are permuted too, and the numbers within heads, alike in all heads.
 
-    Between nets with batch normalisation, pass `statistics="reestimate"` to `linear_path`: interpolated moving
+    Between nets with batch normalization, pass `statistics="reestimate"` to `linear_path`: interpolated moving
     statistics hide most of what alignment gains (Jordan et al. 2023, arXiv 2211.08403).
 
     Args:

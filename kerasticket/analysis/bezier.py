@@ -59,12 +59,12 @@ def bezier_path(
     code). The L2 penalty is no part of the losses that are reported. Weights of kernels that are zero in both a and
     b are pruned: they stay exactly zero on the whole curve.
 
-    Batch normalisation uses the statistics of the batch while the middle is trained, and statistics that are
+    Batch normalization uses the statistics of the batch while the middle is trained, and statistics that are
     re-estimated over `data` at each alpha, at the ends too, when the curve is walked. Other networks are trained in
     inference mode, so without dropout.
 
     Args:
-        model: built and compiled, whose loss is minimised; it is left as it is.
+        model: built and compiled, whose loss is minimized; it is left as it is.
         a, b: `kerasticket.get_params` of the two ends.
         data: an image set, which can be augmented; or a pair (inputs, targets) of arrays, a finite tf.data pipeline,
             or an `Objective`, whose examples are shuffled. The curve is of all of them as they are.
@@ -74,7 +74,7 @@ def bezier_path(
         progress: called with the number of passes that are done, out of `recipe.epochs`.
 
     Raises:
-        ValueError: as `linear_path`; augmentation of what is no image set; a network with batch normalisation and
+        ValueError: as `linear_path`; augmentation of what is no image set; a network with batch normalization and
             random layers.
         FloatingPointError: the loss is not finite.
 
@@ -193,6 +193,6 @@ def _check_trainable(model: keras.Model, params: Params, data: Any, recipe: Reci
     random = [path for path in params if path.endswith(SEED_STATE)]
     if has_statistics(model) and random:
         raise ValueError(
-            "Expected a model without random layers, as batch normalisation is run in training mode. "
+            "Expected a model without random layers, as batch normalization is run in training mode. "
             f"Received: '{model.name}' with {random}."
         )

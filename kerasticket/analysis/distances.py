@@ -39,7 +39,7 @@ def distance(a: Params, b: Params) -> Distances:
     """L2 distance and cosine of two networks' weights, in double precision.
 
     As Params do not say what is trained, trainables are all floating arrays but the moving statistics of
-    normalisation layers, frozen ones too; kernels are those of them with two axes or more.
+    normalization layers, frozen ones too; kernels are those of them with two axes or more.
 
     Raises:
         ValueError: params of different models, or without a kernel.

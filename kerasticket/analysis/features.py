@@ -102,7 +102,7 @@ def layerwise_path(
 
     After layer-wise linear mode connectivity (Adilova et al. 2023, arXiv 2307.06966). The end at alpha = 1 is not `b`
     but `a` with one layer of `b`, whose loss counts in the barriers of `Curve` as that of any end. With batch
-    normalisation, "interpolate" moves the statistics of a normalisation with that layer alone.
+    normalization, "interpolate" moves the statistics of a normalization with that layer alone.
 
     Args:
         model, a, b, data, alphas, statistics, batch_size: as in `linear_path`.

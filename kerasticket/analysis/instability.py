@@ -31,11 +31,11 @@ def instability(
     Loss and accuracy on the lines are those of the images as they are, without augmentation.
 
     With more than two data orders there is a pair for every two of them. Pairs that share a training are not
-    independent, so the standard deviation over them is too small; over tickets of different initialisations, and
+    independent, so the standard deviation over them is too small; over tickets of different initializations, and
     over pairs of different data orders, it is not.
 
     Args:
-        tickets: one, or several of one architecture, e.g. of other initialisations.
+        tickets: one, or several of one architecture, e.g. of other initializations.
         data: training images, an `ImageSet` or `DistilledSet`.
         recipe: how to train.
         test: images for a second curve beside that of the training images.

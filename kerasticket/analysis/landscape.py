@@ -33,7 +33,7 @@ def loss_plane(
     kind: str = "paper",
     points: int = 10_000,
     layout: str = "uniform",
-    filter_normalise: bool = True,
+    filter_normalize: bool = True,
     statistics: str = "interpolate",
     seed: int = 0,
     checkpoint: str | Path | None = None,
@@ -42,7 +42,7 @@ def loss_plane(
     """Loss and accuracy on a plane, as Figure 5 of McDermott & Parhi (arXiv 2503.17905).
 
     Kinds of plane, by what they take; more nets than that are projected onto it:
-    - "paper": four nets of one ticket and the data orders 0 to 3. Centre (w0 + w1) / 2, axes (w0 - w1) / 2 and
+    - "paper": four nets of one ticket and the data orders 0 to 3. Center (w0 + w1) / 2, axes (w0 - w1) / 2 and
       (w3 - w2) / 2, the latter made orthogonal and as long (in the authors' code it is neither); x and y in -2..2.
     - "through_three": three nets, which all lie in the picture (Garipov et al. 2018, arXiv 1802.10026).
     - "random": one net and two random directions (Li et al. 2018, arXiv 1712.09913); x and y in -1..1.
@@ -57,7 +57,7 @@ def loss_plane(
             has a batch size to choose). The paper takes all training images without augmentation.
         points: how many; for a grid a square number.
         layout: "uniform" draws the points evenly over the square, as the paper does; "grid".
-        filter_normalise: of random directions: scale each filter, or just the whole, to the length of the net's.
+        filter_normalize: of random directions: scale each filter, or just the whole, to the length of the net's.
         statistics: "interpolate" as the authors' code, or "reestimate": over `data`, at each point and for each net.
         seed: of the points and of random directions.
         checkpoint: file in which a killed evaluation is kept, at most a minute old; the same call goes on from there.
@@ -88,13 +88,13 @@ def loss_plane(
     for index, net in enumerate(nets):
         objective.check(net, f"net {index}")
     drawn = np.random.default_rng([seed, 0])
-    plane = PLANES[kind][1](nets, lambda: random_direction(model, nets[0], drawn, filter_normalise=filter_normalise))
+    plane = PLANES[kind][1](nets, lambda: random_direction(model, nets[0], drawn, filter_normalize=filter_normalize))
     if statistics == "interpolate":
         _check_variances(plane)
     coordinates = LAYOUTS[layout](points, plane.bounds, np.random.default_rng([seed, 1]))
 
     own = np.array([evaluate(objective, net, statistics) for net in nets])
-    settings = {"kind": kind, "points": points, "layout": layout, "filter_normalise": filter_normalise, "seed": seed}
+    settings = {"kind": kind, "points": points, "layout": layout, "filter_normalize": filter_normalize, "seed": seed}
     settings |= {"statistics": statistics} | _contents(nets, objective, own)
     values = resumable(
         lambda index: evaluate(objective, plane.point(*coordinates[index]), statistics),
@@ -117,7 +117,7 @@ def loss_plane(
         net_accuracy=own[:, 1],
         lengths=plane.lengths,
         cosine=plane.cosine,
-        filter_normalised=filter_normalise and kind == "random",
+        filter_normalized=filter_normalize and kind == "random",
     )
 
 

@@ -1,4 +1,4 @@
-"""How large the pruned weights were at initialisation, and whether two masks prune by size alike."""
+"""How large the pruned weights were at initialization, and whether two masks prune by size alike."""
 
 import dataclasses
 import math
@@ -14,7 +14,7 @@ SMIRNOV = math.sqrt(math.log(2 / 0.05) / 2)  # 5% point of the limiting distribu
 
 @dataclasses.dataclass(frozen=True)
 class Histogram:
-    """Weights by magnitude at initialisation.
+    """Weights by magnitude at initialization.
 
     Attributes:
         edges: of the bins, from 0 to the largest magnitude of all weights; the same for all tickets of one start.
@@ -37,7 +37,7 @@ class PrunedMagnitudes:
 
     Attributes:
         layers: by path of the kernel, in the units of its weights.
-        pooled: all layers, the weights of each divided by their standard deviation at initialisation.
+        pooled: all layers, the weights of each divided by their standard deviation at initialization.
     """
 
     layers: dict[str, Histogram]
@@ -86,7 +86,7 @@ class MagnitudeDistance:
 
 @dataclasses.dataclass(frozen=True)
 class _Layer:
-    """The weights of one kernel that `start` keeps: magnitudes at initialisation, and which of them tickets prune."""
+    """The weights of one kernel that `start` keeps: magnitudes at initialization, and which of them tickets prune."""
 
     magnitudes: np.ndarray
     scale: float
@@ -94,17 +94,17 @@ class _Layer:
 
 
 def pruned_magnitudes(ticket: Ticket, start: Ticket, *, bins: int = 30) -> PrunedMagnitudes:
-    """Histograms of |w| at initialisation over the weights that a ticket prunes, beside those of all weights.
+    """Histograms of |w| at initialization over the weights that a ticket prunes, beside those of all weights.
 
     A ticket's own params are zero where it is pruned, so the ticket that pruning started from gives the weights.
 
     Args:
         ticket: the pruned network.
-        start: its start at initialisation, usually dense; what it had already pruned plays no part.
+        start: its start at initialization, usually dense; what it had already pruned plays no part.
         bins: of equal width in each histogram.
 
     Raises:
-        ValueError: tickets of different models or initialisations, `start` not at initialisation, nothing pruned
+        ValueError: tickets of different models or initializations, `start` not at initialization, nothing pruned
             since, or weights that are not finite.
 
     >>> weights = {"out/kernel": np.array([[1.0, -2.0, 3.0, -4.0]])}
@@ -182,7 +182,7 @@ def _check(start: Ticket, name: str, ticket: Ticket) -> None:
     check_masks(start=start.mask, **{name: ticket.mask})
     if start.rewind_epoch:
         raise ValueError(
-            f"Expected `start` at initialisation, as its weights there are measured. "
+            f"Expected `start` at initialization, as its weights there are measured. "
             f"Received: one of epoch {start.rewind_epoch}."
         )
     if not masks.is_nested(ticket.mask, start.mask) or ticket.kept == start.kept:
@@ -196,6 +196,6 @@ def _check(start: Ticket, name: str, ticket: Ticket) -> None:
             raise ValueError(f"Expected finite weights. Received: NaN or infinity in `start` at '{path}'.")
         if not ticket.rewind_epoch and not np.array_equal(weights[mask], ticket.params[path][mask]):
             raise ValueError(
-                f"Expected `{name}` and `start` of one initialisation. Received: other weights at '{path}'. Pass the "
+                f"Expected `{name}` and `start` of one initialization. Received: other weights at '{path}'. Pass the "
                 "ticket that pruning started from."
             )

@@ -18,18 +18,18 @@ Axes = tuple[Params, Params]
 
 @dataclasses.dataclass(frozen=True)
 class Plane:
-    """The nets `centre + x * axes[0] + y * axes[1]`, in double precision.
+    """The nets `center + x * axes[0] + y * axes[1]`, in double precision.
 
     Lengths, angles and distances are those of the weights: moving statistics are carried along, but do not count.
 
     Attributes:
-        centre, axes: of the plane.
+        center, axes: of the plane.
         like: the net whose dtypes, whole numbers and seed states all points take.
         bounds: (lowest, highest) x and y of the part to look at.
         cosine: of the angle between the axes before they were made orthogonal.
     """
 
-    centre: Params
+    center: Params
     axes: Axes
     like: Params
     bounds: Bounds
@@ -37,7 +37,7 @@ class Plane:
 
     def point(self, x: float, y: float) -> Params:
         """The net at these coordinates."""
-        mixed = combine([self.centre, *self.axes], [1, x, y])
+        mixed = combine([self.center, *self.axes], [1, x, y])
         return {path: mixed[path].astype(array.dtype) for path, array in self.like.items()}
 
     @property
@@ -47,26 +47,26 @@ class Plane:
 
     def project(self, net: Params) -> tuple[np.ndarray, float]:
         """Coordinates of the point of the plane that is nearest to a net, and the distance between the two."""
-        offset = combine([_double(net), self.centre], [1, -1])
+        offset = combine([_double(net), self.center], [1, -1])
         gram = [[_inner(first, second) for second in self.axes] for first in self.axes]
         coordinates = np.linalg.solve(gram, [_inner(axis, offset) for axis in self.axes])
         return coordinates, _length(combine([offset, *self.axes], [1, *-coordinates]))
 
 
 def paper_plane(nets: Sequence[Params], _: Callable[[], Params]) -> Plane:
-    """Centre (w0 + w1) / 2, axes (w0 - w1) / 2 and (w3 - w2) / 2, of nets of the data orders 0 to 3.
+    """Center (w0 + w1) / 2, axes (w0 - w1) / 2 and (w3 - w2) / 2, of nets of the data orders 0 to 3.
 
     As Figure 5 of McDermott & Parhi (arXiv 2503.17905), whose code does not make the second axis orthogonal to the
     first, as the text says; here it is, and as long as the first.
     """
     w0, w1, w2, w3 = map(_double, nets[:4])
-    centre, first, second = (
+    center, first, second = (
         combine([w0, w1], [0.5, 0.5]),
         combine([w0, w1], [0.5, -0.5]),
         combine([w3, w2], [0.5, -0.5]),
     )
     axes, cosine = _orthogonal(first, second)
-    return Plane(centre, axes, nets[0], ((-2.0, 2.0), (-2.0, 2.0)), cosine)
+    return Plane(center, axes, nets[0], ((-2.0, 2.0), (-2.0, 2.0)), cosine)
 
 
 def plane_through_three(nets: Sequence[Params], _: Callable[[], Params]) -> Plane:
@@ -100,7 +100,7 @@ PLANES: dict[str, tuple[int, Callable[[Sequence[Params], Callable[[], Params]], 
 
 
 def random_direction(
-    model: keras.Model, net: Params, rng: np.random.Generator, *, filter_normalise: bool = True
+    model: keras.Model, net: Params, rng: np.random.Generator, *, filter_normalize: bool = True
 ) -> Params:
     """A Gaussian direction in which each filter is as long as the net's own (Li et al. 2018, arXiv 1712.09913, sec. 4).
 
@@ -111,7 +111,7 @@ def random_direction(
         model: tells what is a filter.
         net: its weights.
         rng: draws.
-        filter_normalise: False scales the direction as a whole, to the length of all these weights.
+        filter_normalize: False scales the direction as a whole, to the length of all these weights.
 
     Returns:
         Params of float64; whole numbers are the net's.
@@ -127,7 +127,7 @@ def random_direction(
         {path: array for path, array in _weights(_double(net)).items() if is_kernel(path, array)},
     )
     drawn = {path: rng.normal(size=array.shape) * (array != 0) for path, array in weights.items()}
-    if filter_normalise:
+    if filter_normalize:
         scaled = {path: _as_long(drawn[path], array, filter_axes(of[path], path)) for path, array in weights.items()}
     else:
         scaled = combine([drawn], [norm(weights) / (norm(drawn) + 1e-10)])

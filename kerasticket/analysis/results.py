@@ -13,6 +13,7 @@ from kerasticket.files import hdf5, typed
 DIAGONAL_FORMAT = "kerasticket diagonal"
 STABLE_BELOW = 0.02  # error barrier
 SURFACE_FORMAT = "kerasticket surface"
+_OLD_NAMES = {"filter_normalised": "filter_normalized"}  # as files of before December 2026 spell them
 IN_PLANE = 1e-6  # distance of a net from a plane, in units of its axes, below which it lies in it
 
 
@@ -73,7 +74,7 @@ class Pair:
     """The line between two trainings of one ticket.
 
     Attributes:
-        ticket: its position among the tickets that were analysed.
+        ticket: its position among the tickets that were analyzed.
         data_orders: seeds of the SGD noise of the two ends.
         train, test: the curves on training and on test images; test is None if there were none.
     """
@@ -140,7 +141,7 @@ class Surface:
         net_loss, net_accuracy: of the nets themselves, (k,); not those of their positions if they lie elsewhere.
         lengths: of the two axes.
         cosine: of the angle between the axes before they were made orthogonal (random ones stay as they are).
-        filter_normalised: whether each filter of the axes is as long as the net's own; random ones only.
+        filter_normalized: whether each filter of the axes is as long as the net's own; random ones only.
     """
 
     kind: str
@@ -154,7 +155,7 @@ class Surface:
     net_accuracy: np.ndarray
     lengths: tuple[float, float]
     cosine: float
-    filter_normalised: bool = False
+    filter_normalized: bool = False
 
     @property
     def in_plane(self) -> np.ndarray:
@@ -172,6 +173,7 @@ class Surface:
     def load(cls, path: str | Path) -> "Surface":
         """Reads what `save` wrote; raises ValueError if the file is absent, damaged, or something else."""
         about, arrays = hdf5.read(path, SURFACE_FORMAT)
+        about = {_OLD_NAMES.get(name, name): value for name, value in about.items()}
         values = _fields(cls, about | arrays, path)
         surface = cls(**values | {"lengths": tuple(values["lengths"])})
         surface._check(path)

@@ -1,4 +1,4 @@
-"""Moving statistics of batch normalisation, computed anew for weights that no training has visited."""
+"""Moving statistics of batch normalization, computed anew for weights that no training has visited."""
 
 import math
 import weakref
@@ -12,14 +12,14 @@ from kerasticket.params import Params
 
 
 def has_statistics(model: keras.Model) -> bool:
-    """Whether the model has batch normalisation, whose moving statistics are no function of its weights."""
+    """Whether the model has batch normalization, whose moving statistics are no function of its weights."""
     return any(isinstance(layer, keras.layers.BatchNormalization) for layer in model._flatten_layers())
 
 
 def reestimated(objective: Objective, params: Params) -> Params:
     """Params whose moving means and variances are those of the objective's data under these weights.
 
-    One pass in training mode: each layer normalises a batch with that batch's own statistics, and the moments of
+    One pass in training mode: each layer normalizes a batch with that batch's own statistics, and the moments of
     all batches are pooled. The first layer's are then exact; deeper ones depend on the batch size, as they do in
     training. Frozen layers, and networks without such layers, keep what they have.
 

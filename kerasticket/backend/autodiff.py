@@ -22,7 +22,7 @@ Function = Callable[..., Any]
 def functional_loss(model: keras.Model, loss: Callable[[Any, Any], Any], *, training: bool = False) -> Function:
     """The mean loss of a model as a pure function `(trainable_values, inputs, targets) -> scalar`.
 
-    The model runs without its regularisation penalties and, unless asked otherwise, in inference mode (moving
+    The model runs without its regularization penalties and, unless asked otherwise, in inference mode (moving
     statistics, no dropout).
     Its non-trainable weights (statistics, masks) are copied now: after changing them, ask for a new function.
 

@@ -37,7 +37,7 @@ def mix(
     *,
     method: str = "nearest",
 ) -> DistilledSet:
-    """IDC's 'mix' initialisation, which is IDC after zero iterations (Kim et al. 2022).
+    """IDC's 'mix' initialization, which is IDC after zero iterations (Kim et al. 2022).
 
     Each stored image is tiled with factor x factor real images, shrunk. Of a class's images, the first
     `images_per_class` fill the top left cells of the stored images, the next the cell beside it, and so on.

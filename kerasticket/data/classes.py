@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 _RUNS = re.compile(r"[0-9]+|[^0-9]")
-Labelled = TypeVar("Labelled")
+Labeled = TypeVar("Labeled")
 
 
 def order_key(name: str) -> tuple:
@@ -84,7 +84,7 @@ def is_nameless(data: Any) -> bool:
     return made_up and data.class_names == numbered(len(data.class_names))
 
 
-def in_the_order_of(data: Labelled, names: Sequence[str], whose: str) -> Labelled:
+def in_the_order_of(data: Labeled, names: Sequence[str], whose: str) -> Labeled:
     """`data` (images, or a distilled set) with its labels as positions in `names`, matched by name.
 
     Of `data` without names (`is_nameless`) the labels stay, and the names are taken over.

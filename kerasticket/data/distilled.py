@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from kerasticket.data.formats import distilled_file
-from kerasticket.data.images import check_labels, check_normalisation, make_plain
+from kerasticket.data.images import check_labels, check_normalization, make_plain
 from kerasticket.data.multi_formation import cell_size, decode_cells
 
-# What the pixel values mean: [0, 1] un-normalised; (unit - mean) / std; whitened over pixels (MTT).
-SPACES = ("unit", "normalised", "zca")
-# Images whitened back leave [0, 1] (about -.9..1.9 for MTT); bytes and normalised data lie beyond this.
+# What the pixel values mean: [0, 1] un-normalized; (unit - mean) / std; whitened over pixels (MTT).
+SPACES = ("unit", "normalized", "zca")
+# Images whitened back leave [0, 1] (about -.9..1.9 for MTT); bytes and normalized data lie beyond this.
 UNIT_LIMITS = (-1.0, 2.0)
 
 
@@ -44,8 +44,8 @@ class DistilledSet:
         class_names: their order is part of the data.
         source: data set, version and split that was distilled, as `ImageSet.source`.
         method: name of the method, such as "idc" or "random_real".
-        space: "unit" ([0, 1], un-normalised), "normalised" or "zca".
-        mean, std: per channel; what a network's input is normalised with. Empty allowed for "zca".
+        space: "unit" ([0, 1], un-normalized), "normalized" or "zca".
+        mean, std: per channel; what a network's input is normalized with. Empty allowed for "zca".
         zca: for "zca": {"epsilon": ..., "source": ...}, enough to compute the whitening again; else empty.
         factor: multi-formation cells per side; 1: an image is an image.
         settings: the method's settings; anything that JSON holds.
@@ -133,12 +133,12 @@ class DistilledSet:
         if self.space == "zca" and not {"epsilon", "source"} <= set(self.zca):
             raise ValueError(f'space "zca" needs zca={{"epsilon": ..., "source": ...}}. Received: zca={self.zca}')
         if self.space != "zca" or self.mean or self.std:
-            check_normalisation(self.mean, self.std, self.images.shape[-1])
+            check_normalization(self.mean, self.std, self.images.shape[-1])
         low, high = self.images.min(), self.images.max()
         if self.space == "unit" and not (UNIT_LIMITS[0] <= low and high <= UNIT_LIMITS[1]):
             raise ValueError(
                 f'space "unit" means pixels in [0, 1]. Received: {low:.3g}..{high:.3g}; '
-                'divide bytes by 255, or say space="normalised" or "zca".'
+                'divide bytes by 255, or say space="normalized" or "zca".'
             )
 
     def __len__(self) -> int:
@@ -188,7 +188,7 @@ class DistilledSet:
         """The images a network is trained on, in the same value space as stored.
 
         Multi-formation as in IDC (Kim et al. 2022; `decode_cells`). The order is IDC's: class by class as
-        stored (a class is a run of neighbours with the same label), within a class cell by cell
+        stored (a class is a run of neighbors with the same label), within a class cell by cell
         (row-major), and within a cell image by image.
 
         Returns:
@@ -209,7 +209,7 @@ class DistilledSet:
         Args:
             real: `ImageSet`, `StreamedImages`, or real images in ZCA space, as `ZCA.whiten` gives them.
         """
-        space = real._space_name() if isinstance(real, DistilledSet) else _normalised_name(real.mean, real.std)
+        space = real._space_name() if isinstance(real, DistilledSet) else _normalized_name(real.mean, real.std)
         pairs = {
             "image shape": (self.input_shape, real.input_shape),
             "classes and their order": (self.class_names, real.class_names),
@@ -225,7 +225,7 @@ class DistilledSet:
     def _space_name(self) -> str:
         if self.space == "zca":
             return f"ZCA of {self.zca['source']} with epsilon {float(self.zca['epsilon'])}"
-        return _normalised_name(self.mean, self.std)
+        return _normalized_name(self.mean, self.std)
 
     def save(self, path: str | Path) -> None:
         """Writes one HDF5 file, whole or not at all (a temporary name, then a rename).
@@ -253,8 +253,8 @@ class DistilledSet:
             raise ValueError(f"{path} is not a usable distilled set: {error}") from error
 
 
-def _normalised_name(mean: tuple[float, ...], std: tuple[float, ...]) -> str:
-    return f"[0, 1] normalised with mean {mean} and std {std}"
+def _normalized_name(mean: tuple[float, ...], std: tuple[float, ...]) -> str:
+    return f"[0, 1] normalized with mean {mean} and std {std}"
 
 
 def _as_json(name: str, value: dict) -> dict:

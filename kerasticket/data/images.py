@@ -1,4 +1,4 @@
-"""Labelled images in memory: uint8 NHWC with their classes, their origin and how to normalise them."""
+"""Labeled images in memory: uint8 NHWC with their classes, their origin and how to normalize them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ from kerasticket.data import arrays
 
 
 def aligned_empty(shape: tuple[int, ...]) -> np.ndarray:
-    """An uninitialised uint8 array at a multiple of 64 bytes, whose memory TensorFlow can share."""
+    """An uninitialized uint8 array at a multiple of 64 bytes, whose memory TensorFlow can share."""
     size = int(np.prod(shape, dtype=np.int64))
     buffer = np.empty(size + 64, np.uint8)
     start = -buffer.ctypes.data % 64
@@ -40,7 +40,7 @@ def choose_per_class(labels: np.ndarray, class_names: tuple[str, ...], count: in
 
 
 def make_plain(data) -> None:
-    """Brings names and normalisation of an image set to tuples of str and float, as its file will give them back.
+    """Brings names and normalization of an image set to tuples of str and float, as its file will give them back.
 
     Raises:
         ValueError: one of them is something else.
@@ -87,7 +87,7 @@ def check_labels(labels: np.ndarray, count: int, class_names: tuple[str, ...]) -
         )
 
 
-def check_normalisation(mean: tuple[float, ...], std: tuple[float, ...], channels: int) -> None:
+def check_normalization(mean: tuple[float, ...], std: tuple[float, ...], channels: int) -> None:
     """Raises ValueError unless mean and std have one finite number per channel, std positive."""
     if len(mean) != channels or len(std) != channels:
         raise ValueError(f"mean and std need one number per channel ({channels}). Received: mean={mean}, std={std}")
@@ -137,7 +137,7 @@ class ImageSet:
             raise ValueError(f"an ImageSet needs at least one image. Received: {self.source!r} with none")
         object.__setattr__(self, "labels", plain_labels(self.labels))
         check_labels(self.labels, len(self.images), self.class_names)
-        check_normalisation(self.mean, self.std, self.images.shape[-1])
+        check_normalization(self.mean, self.std, self.images.shape[-1])
 
     @classmethod
     def from_arrays(
@@ -206,5 +206,5 @@ class ImageSet:
         return replace(self, images=images, labels=self.labels[chosen], source=source)
 
     def to_float(self, chosen: np.ndarray | slice = slice(None)) -> np.ndarray:
-        """Pixels in [0, 1] as float32, not normalised, of all images or of those at `chosen` positions."""
+        """Pixels in [0, 1] as float32, not normalized, of all images or of those at `chosen` positions."""
         return self.images[chosen].astype(np.float32) / np.float32(255)

@@ -24,7 +24,7 @@ def cell_size(side: int, factor: int) -> int:
 def decode_cells(xp, images, factor: int):
     """Every cell of every image, enlarged to full size; differentiable in the array namespace `xp`.
 
-    Cells are enlarged bilinearly with half-pixel centres (torch: align_corners=False), each by itself.
+    Cells are enlarged bilinearly with half-pixel centers (torch: align_corners=False), each by itself.
     Images whose sides are no multiple of the factor are first padded with .5 at the bottom and on the
     right.
 

@@ -98,7 +98,7 @@ def pipeline(
 
     Returns:
         tf.data.Dataset of (images float32 (n, height, width, channels), labels float32 (n, classes)):
-        images normalised with the data's own mean and std (distilled data of another space than "unit": as
+        images normalized with the data's own mean and std (distilled data of another space than "unit": as
         they are), labels one-hot or soft. Its cardinality is passes * ceil(images / batch_size); pass
         `shuffle=False` to `fit`.
 
@@ -266,12 +266,12 @@ def _batch_maker(data: Data, augmentation: Augmentation | None) -> Callable:
     read_images, read_labels = _readers(data)
     space = (tuple(data.mean), tuple(data.std)) if _space(data) == "unit" else None
     if augmentation is None:
-        return lambda key, chosen: (normalised(widened(read_images(chosen)), space), read_labels(chosen))
+        return lambda key, chosen: (normalized(widened(read_images(chosen)), space), read_labels(chosen))
     draw, augment = traced_draws(augmentation), compiled_augmentation(augmentation, space)
     return lambda key, chosen: augment(draw(key, tf.shape(chosen)[0]), read_images(chosen), read_labels(chosen))
 
 
-Space = tuple[tuple[float, ...], tuple[float, ...]] | None  # mean and std that images in [0, 1] are normalised with
+Space = tuple[tuple[float, ...], tuple[float, ...]] | None  # mean and std that images in [0, 1] are normalized with
 
 
 def widened(images):
@@ -280,7 +280,7 @@ def widened(images):
     return tf.cast(images, tf.float32) / 255 if images.dtype == tf.uint8 else images
 
 
-def normalised(images, space: Space):
+def normalized(images, space: Space):
     """Images in the space that networks see."""
     return images if space is None else (images - np.asarray(space[0], np.float32)) / np.asarray(space[1], np.float32)
 
@@ -306,10 +306,10 @@ def traced_draws(augmentation: Augmentation) -> Callable:
 def compiled_augmentation(augmentation: Augmentation, space: Space) -> Callable:
     """A function of (uniform draws, images as read, labels), compiled by XLA; pipelines that agree share it."""
     tf, xp = tensorflow(), tensorflow_namespace()
-    # Three loops, as XLA would compute the colours anew for each pixel that a rotation reads, and the rotation
+    # Three loops, as XLA would compute the colors anew for each pixel that a rotation reads, and the rotation
     # for each that CutMix does.
-    colours = dataclasses.replace(augmentation, one_of=(), cutout=False)
-    moves = dataclasses.replace(augmentation, flip=False, colour=False)
+    colors = dataclasses.replace(augmentation, one_of=(), cutout=False)
+    moves = dataclasses.replace(augmentation, flip=False, color=False)
 
     def compiled(step):
         def run(drawn, images, *labels):  # drawing is arithmetic too, on uniform numbers
@@ -318,9 +318,9 @@ def compiled_augmentation(augmentation: Augmentation, space: Space) -> Callable:
         return tf.function(run, autograph=False, jit_compile=True)
 
     @compiled
-    def colour(parameters, images):
+    def color(parameters, images):
         images = presets.augment_unit(xp, augmentation, widened(images), parameters)
-        return presets.augment(xp, colours, normalised(images, space), parameters)
+        return presets.augment(xp, colors, normalized(images, space), parameters)
 
     @compiled
     def move(parameters, images):
@@ -331,7 +331,7 @@ def compiled_augmentation(augmentation: Augmentation, space: Space) -> Callable:
         return presets.cutmix(xp, augmentation, images, labels, parameters)
 
     def augment(drawn, images, labels):
-        images = move(drawn, colour(drawn, images))
+        images = move(drawn, color(drawn, images))
         return mix(drawn, images, labels) if augmentation.cutmix else (images, labels)
 
     return augment

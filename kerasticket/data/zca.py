@@ -57,7 +57,7 @@ class ZCA:
         if pixels > MOST_VALUES:
             raise ValueError(
                 f"ZCA of images of {pixels:,} values would take {20 * pixels**2 / 2**30:.0f} GiB: it is meant for at "
-                f"most {MOST_VALUES:,}, 64 x 64 x 3. Load smaller images (image_size=), or take space='normalised'."
+                f"most {MOST_VALUES:,}, 64 x 64 x 3. Load smaller images (image_size=), or take space='normalized'."
             )
         sums, products = np.zeros(pixels), np.zeros((pixels, pixels))
         pivot = _pixels(real, 0, _ROWS).mean(axis=0)  # keeps the digits of the sums of products

@@ -1,7 +1,7 @@
 """Distribution matching: DM (Zhao & Bilen 2023, "Dataset Condensation with Distribution Matching").
 
-Images are optimised so that networks with random weights give each class the same mean features as its real
-images. No network is trained and no second derivative taken, which makes it the cheapest method that optimises.
+Images are optimized so that networks with random weights give each class the same mean features as its real
+images. No network is trained and no second derivative taken, which makes it the cheapest method that optimizes.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from kerasticket.backend.precision import at_least_float32
 from kerasticket.data import MATCHING, Augmentation, DistilledSet, ImageSet
 from kerasticket.data.augmentation.presets import augment, draw
 from kerasticket.data.multi_formation import decode_cells
-from kerasticket.distillation.initialization import INITIALISATIONS, check_matching, starting_images
+from kerasticket.distillation.initialization import INITIALIZATIONS, check_matching, starting_images
 from kerasticket.distillation.loop import Progress, finished, run
 from kerasticket.distillation.networks import fresh_helper, fresh_weights
 from kerasticket.models import MODELS
@@ -34,10 +34,10 @@ class DistributionMatching:
 
     Attributes:
         factor: multi-formation: a stored image is decoded into factor x factor training images.
-        initialisation: "random" (real images), "mix" (real images in the cells), "noise".
+        initialization: "random" (real images), "mix" (real images in the cells), "noise".
         resize: how "mix" shrinks real images, "nearest", "area" or "bilinear".
         iterations: steps, each on a network with fresh weights.
-        learning_rate: of the images, SGD, in normalised pixels; the loss is the sum over classes.
+        learning_rate: of the images, SGD, in normalized pixels; the loss is the sum over classes.
         momentum: of the images' SGD.
         real_batch: real images per class and step.
         matching: augmentation, one draw for real and synthetic images.
@@ -46,7 +46,7 @@ class DistributionMatching:
 
     name: ClassVar[str] = "dm"
     factor: int = 1
-    initialisation: str = "random"
+    initialization: str = "random"
     resize: str = "nearest"
     iterations: int = 20_000
     learning_rate: float = 1.0
@@ -57,7 +57,7 @@ class DistributionMatching:
     width: int = 128
 
     def __post_init__(self):
-        for name, known in (("initialisation", list(INITIALISATIONS)), ("model", list(MODELS))):
+        for name, known in (("initialization", list(INITIALIZATIONS)), ("model", list(MODELS))):
             if getattr(self, name) not in known:
                 raise ValueError(f"Expected {name} among {known}. Received: {name}={getattr(self, name)!r}")
         if not (self.learning_rate > 0 and 0 <= self.momentum < 1):
@@ -123,7 +123,7 @@ class DistributionMatching:
     def start(self, images: ImageSet, ipc: int, seed: int) -> DistilledSet:
         """The images before the first step."""
         return starting_images(
-            images, ipc, seed, initialisation=self.initialisation, factor=self.factor, resize=self.resize
+            images, ipc, seed, initialization=self.initialization, factor=self.factor, resize=self.resize
         )
 
 
@@ -160,7 +160,7 @@ class _Matcher:
         real = self.real.to_float(chosen)
         loss, gradient = self.loss_and_gradient(self.images, weights, real, parameters)
         self.velocity = settings.momentum * self.velocity + ops.convert_to_numpy(gradient)
-        # The rate is of normalised pixels; a gradient in them is std times as large, and so is a step.
+        # The rate is of normalized pixels; a gradient in them is std times as large, and so is a step.
         self.images = np.clip(self.images - settings.learning_rate * self.std**2 * self.velocity, 0, 1)
         return float(ops.convert_to_numpy(loss))
 

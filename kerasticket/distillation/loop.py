@@ -1,4 +1,4 @@
-"""The loop of every method that optimises images: steps, progress, and a file to go on from after a kill."""
+"""The loop of every method that optimizes images: steps, progress, and a file to go on from after a kill."""
 
 import dataclasses
 import hashlib

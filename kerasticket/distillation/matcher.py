@@ -83,7 +83,7 @@ class Matcher:
         self.velocity = np.zeros_like(images)
         self.of_class = [np.flatnonzero(real.labels == label) for label in range(real.num_classes)]
         self.mean, self.std = np.asarray(real.mean, np.float32), np.asarray(real.std, np.float32)
-        self.rate = settings.learning_rate * (self.std**2 if settings.normalised_rate else 1)
+        self.rate = settings.learning_rate * (self.std**2 if settings.normalized_rate else 1)
         self.network = self._fresh_network(0)
         if self.network.non_trainable_variables:
             raise ValueError(
@@ -162,7 +162,7 @@ class Matcher:
         distance = DISTANCES[self.settings.distance]
 
         def of_class(pixels):
-            prepared = augment(ops, self.settings.matching, self._normalised(pixels), parameters)
+            prepared = augment(ops, self.settings.matching, self._normalized(pixels), parameters)
             return self.compared(weights, prepared, ops.broadcast_to(one_hot, (pixels.shape[0], one_hot.shape[0])))
 
         wanted = [ops.stop_gradient(each) for each in of_class(real)]
@@ -174,7 +174,7 @@ class Matcher:
 
         return autodiff.value_and_gradient(mismatch)(images)
 
-    def _normalised(self, pixels):
+    def _normalized(self, pixels):
         return ops.divide(ops.subtract(pixels, self.mean), self.std)  # torch tensors do not mix with NumPy arrays
 
     def _train_on_real(self, first: int, count: int) -> None:
@@ -202,7 +202,7 @@ class Matcher:
 
 
 def augmented(recipe: Augmentation | None, images: np.ndarray, labels: np.ndarray, rng: np.random.Generator):
-    """Normalised images and labels of one batch after augmentation, drawn from `rng`."""
+    """Normalized images and labels of one batch after augmentation, drawn from `rng`."""
     if recipe is None:
         return images, labels
     parameters = draw(np, recipe, lambda *shape: rng.random(shape, np.float32), len(images))

@@ -1,7 +1,7 @@
 """Gradient matching with multi-formation: IDC (Kim et al. 2022, "Dataset Condensation via Efficient
 Synthetic-Data Parameterization"), with DC and DSA (Zhao et al. 2021, Zhao & Bilen 2021) as settings of it.
 
-Images are optimised so that the gradient of a network's loss on them equals its gradient on real images of
+Images are optimized so that the gradient of a network's loss on them equals its gradient on real images of
 the same class, along the path of networks that are trained: on real data (IDC), or on the images (DC, DSA).
 """
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from kerasticket.data import IDC_TRAINING, MATCHING, Augmentation, DistilledSet, ImageSet
-from kerasticket.distillation.initialization import INITIALISATIONS, check_matching, starting_images
+from kerasticket.distillation.initialization import INITIALIZATIONS, check_matching, starting_images
 from kerasticket.distillation.loop import Progress, finished, run
 from kerasticket.distillation.matcher import DISTANCES, OBJECTIVES, Matcher
 from kerasticket.models import MODELS
@@ -22,13 +22,13 @@ class GradientMatching:
 
     Attributes:
         factor: multi-formation: a stored image is decoded into factor x factor training images.
-        initialisation: "mix" (real images in the cells), "random" (real images), "noise".
+        initialization: "mix" (real images in the cells), "random" (real images), "noise".
         resize: how "mix" shrinks real images, "nearest" as IDC, "area" or "bilinear".
         networks: how many fresh networks the images are matched on, one after the other (outer loop).
         iterations: matching steps per network, each over all classes (inner loop).
         learning_rate: of the images, SGD. IDC's base rate for CIFAR (.005) times ipc / 10 times
             (side / 32)^2; in pixels of [0, 1].
-        normalised_rate: whether `learning_rate` is of normalised pixels, as in DC and DSA.
+        normalized_rate: whether `learning_rate` is of normalized pixels, as in DC and DSA.
         momentum: of the images' SGD.
         together: whether all classes step at once, as in DC and DSA; else one after the other, as in IDC.
         objective: what is compared, a name in `OBJECTIVES`: "gradients" of the loss in kernels, or the mean
@@ -49,12 +49,12 @@ class GradientMatching:
 
     name: ClassVar[str] = "idc"
     factor: int = 2
-    initialisation: str = "mix"
+    initialization: str = "mix"
     resize: str = "nearest"
     networks: int = 2000
     iterations: int = 100
     learning_rate: float = 0.005
-    normalised_rate: bool = False
+    normalized_rate: bool = False
     momentum: float = 0.5
     together: bool = False
     objective: str = "gradients"
@@ -78,7 +78,7 @@ class GradientMatching:
         for name, known in (
             ("distance", list(DISTANCES)),
             ("objective", list(OBJECTIVES)),
-            ("initialisation", list(INITIALISATIONS)),
+            ("initialization", list(INITIALIZATIONS)),
             ("model", list(MODELS)),
         ):
             if getattr(self, name) not in known:
@@ -161,7 +161,7 @@ class GradientMatching:
     def start(self, images: ImageSet, ipc: int, seed: int) -> DistilledSet:
         """The images before the first step."""
         return starting_images(
-            images, ipc, seed, initialisation=self.initialisation, factor=self.factor, resize=self.resize
+            images, ipc, seed, initialization=self.initialization, factor=self.factor, resize=self.resize
         )
 
 
@@ -189,11 +189,11 @@ def dc(ipc: int, **changes: Any) -> GradientMatching:
     matched, trained = LOOPS[max(known for known in LOOPS if known <= ipc)]
     settings: dict[str, Any] = {
         "factor": 1,
-        "initialisation": "noise",
+        "initialization": "noise",
         "networks": 1000,
         "iterations": matched,
         "learning_rate": 0.1,
-        "normalised_rate": True,
+        "normalized_rate": True,
         "together": True,
         "classifier": True,
         "distance": "cosine",
@@ -218,12 +218,12 @@ def dsa(ipc: int, **changes: Any) -> GradientMatching:
 
     Example:
 
-    >>> dsa(1).initialisation, dsa(1).matching.flip
+    >>> dsa(1).initialization, dsa(1).matching.flip
     ('random', True)
     """
-    training = Augmentation(flip=True, colour=True, one_of=("crop",), cutout=True)
+    training = Augmentation(flip=True, color=True, one_of=("crop",), cutout=True)
     matching = dataclasses.replace(training, siamese=True)
-    return dc(ipc, **({"initialisation": "random", "matching": matching, "training": training} | changes))
+    return dc(ipc, **({"initialization": "random", "matching": matching, "training": training} | changes))
 
 
 # DC's `get_loops`: from images per class to (matching steps per network, passes over the synthetic images after

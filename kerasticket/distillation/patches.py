@@ -1,6 +1,6 @@
 """RDED (Sun et al. 2024, "On the Diversity and Realism of Distilled Dataset"): crops that a trained network knows.
 
-Nothing is optimised: of random crops of real images, those that a network is surest of are tiled into images, and
+Nothing is optimized: of random crops of real images, those that a network is surest of are tiled into images, and
 get that network's outputs as labels.
 """
 
@@ -198,8 +198,8 @@ class _Judge:
         if self.settings.factor > 1:
             rows, columns = (cell_size(side, self.settings.factor) for side in (height, width))
             crops = resize(np, resize(np, crops, rows, columns, "area"), height, width)
-        normalised = (crops - np.asarray(self.real.mean, np.float32)) / np.asarray(self.real.std, np.float32)
-        return ops.convert_to_numpy(LOSS(np.full(len(crops), label), self._logits(normalised)))
+        normalized = (crops - np.asarray(self.real.mean, np.float32)) / np.asarray(self.real.std, np.float32)
+        return ops.convert_to_numpy(LOSS(np.full(len(crops), label), self._logits(normalized)))
 
     def _logits(self, images: np.ndarray) -> np.ndarray:
         """The network's outputs in float32. `predict` would take longer to begin than for the few images of a class."""

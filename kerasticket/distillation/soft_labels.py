@@ -67,7 +67,7 @@ def soft_labels(distilled: DistilledSet, teacher: keras.Model, temperature: floa
     labels as they take classes.
 
     Args:
-        distilled: what `teacher` has the classes, shape and normalisation of.
+        distilled: what `teacher` has the classes, shape and normalization of.
         teacher: gives logits or, by a softmax, probabilities (batch, classes), such as `trained_teacher`.
         temperature: above 1 softer, below 1 harder (Hinton et al. 2015, arXiv 1503.02531, section 2).
         about: what to write down of the teacher in `settings["labels"]`, beside name and temperature.

@@ -1,7 +1,7 @@
 """Trajectory matching: MTT (Cazenavette et al. 2022, "Dataset Distillation by Matching Training Trajectories") and
 TESLA, its form of constant memory (Cui et al. 2023, "Scaling Up Dataset Distillation to ImageNet-1K").
 
-Images are optimised so that a few SGD steps on them take a network from where an expert, trained on real images, was
+Images are optimized so that a few SGD steps on them take a network from where an expert, trained on real images, was
 after some epochs to where it was epochs later. The rate of these steps is learned as well.
 """
 
@@ -19,7 +19,7 @@ from kerasticket.data import ZCA, Augmentation, DistilledSet, ImageSet
 from kerasticket.data.augmentation.presets import augment, draw
 from kerasticket.data.multi_formation import decode_cells
 from kerasticket.distillation.experts import Expert, record_experts
-from kerasticket.distillation.initialization import INITIALISATIONS, check_matching, starting_images
+from kerasticket.distillation.initialization import INITIALIZATIONS, check_matching, starting_images
 from kerasticket.distillation.loop import Progress, finished, run
 from kerasticket.distillation.matcher import LOSS
 from kerasticket.distillation.networks import fresh_helper
@@ -29,7 +29,7 @@ from kerasticket.models.paths import named_variables
 from kerasticket.params import Params
 
 # As DSA, with one operation of each kind in a draw; for digits: no flip.
-AUGMENTATION = Augmentation(flip=True, colour=True, one_of=("crop",), cutout=True)
+AUGMENTATION = Augmentation(flip=True, color=True, one_of=("crop",), cutout=True)
 MATCHING = dataclasses.replace(AUGMENTATION, siamese=True)
 
 
@@ -46,14 +46,14 @@ class TrajectoryMatching:
             trained and tested on.
         form: "unrolled" (MTT: the exact gradient) or "constant-memory" (TESLA), a name in `FORMS`.
         factor: multi-formation: a stored image is decoded into factor x factor training images.
-        initialisation: "random" (real images), "mix" (real images in the cells), "noise".
+        initialization: "random" (real images), "mix" (real images in the cells), "noise".
         resize: how "mix" shrinks real images, "nearest", "area" or "bilinear".
         iterations: steps on the images.
         student_steps: SGD steps of the student in each (N).
         expert_epochs: how far the expert's weights to arrive at are ahead of those to start from (M).
         start_epochs: a student starts where an expert was after one of 0..start_epochs - 1 epochs (T+).
         student_batch: decoded images per step of the student; None: all.
-        learning_rate: of the images, SGD, in normalised or whitened pixels.
+        learning_rate: of the images, SGD, in normalized or whitened pixels.
         momentum: of the images' SGD and of the rate's.
         student_learning_rate: of the student at first. The learned one is in the set's settings as
             "learned_student_rate": networks should be trained on the images with it.
@@ -71,7 +71,7 @@ class TrajectoryMatching:
     zca: bool = True
     form: str = "unrolled"
     factor: int = 1
-    initialisation: str = "random"
+    initialization: str = "random"
     resize: str = "nearest"
     iterations: int = 5000
     student_steps: int = 30
@@ -96,7 +96,7 @@ class TrajectoryMatching:
     def __post_init__(self):
         for name, known in (
             ("form", list(FORMS)),
-            ("initialisation", list(INITIALISATIONS)),
+            ("initialization", list(INITIALIZATIONS)),
             ("model", list(MODELS)),
         ):
             if getattr(self, name) not in known:
@@ -159,7 +159,7 @@ class TrajectoryMatching:
         >>> import kerasticket as kt
         >>> method = TrajectoryMatching(
         ...     zca=False, iterations=2, student_steps=2, start_epochs=1, experts=1, epochs=2, width=4,
-        ...     matching=kt.data.Augmentation(colour=True), expert_augmentation=None,
+        ...     matching=kt.data.Augmentation(color=True), expert_augmentation=None,
         ... )
         >>> made = method.distill(kt.data.load("digits", images_per_class=20), ipc=1, seed=0)
         >>> made.images.shape, made.settings["learned_student_rate"] > 0
@@ -208,7 +208,7 @@ class TrajectoryMatching:
 
     def _start(self, images: ImageSet, ipc: int, seed: int, zca: ZCA | None) -> DistilledSet:
         start = starting_images(
-            images, ipc, seed, initialisation=self.initialisation, factor=self.factor, resize=self.resize
+            images, ipc, seed, initialization=self.initialization, factor=self.factor, resize=self.resize
         )
         if zca is None:
             return start
@@ -278,7 +278,7 @@ class _Matcher:
         loss, *slopes = self.student.match(start, target, self.images, rate, self._batches(rng))
         in_images, in_rate = (ops.convert_to_numpy(slope) for slope in slopes)
         self.velocity = settings.momentum * self.velocity + in_images
-        # The rate is of normalised pixels; a gradient in them is std times as large, and so is a step.
+        # The rate is of normalized pixels; a gradient in them is std times as large, and so is a step.
         self.images = self.images - settings.learning_rate * self.std**2 * self.velocity
         if not settings.zca:
             self.images = np.clip(self.images, 0, 1)

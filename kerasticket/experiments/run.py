@@ -89,14 +89,14 @@ class Run:
             self.lock.__exit__(None, None, None)
 
     def round(self, seed: int, kind: str, index: int) -> Path:
-        """Folder of one ticket: initialisation seed, kind of subnetwork, rounds of pruning."""
+        """Folder of one ticket: initialization seed, kind of subnetwork, rounds of pruning."""
         return self.folder / f"seed_{seed}" / kind / f"round_{index:02d}"
 
     def ticket(self, seed: int, kind: str, index: int) -> Path:
         return self.round(seed, kind, index) / "ticket.keras"
 
     def tickets(self) -> list[tuple[int, str, int]]:
-        """(initialisation seed, kind, round) of every ticket, in increasing order."""
+        """(initialization seed, kind, round) of every ticket, in increasing order."""
         folders = [path.parent for path in self.folder.glob("seed_*/*/round_*/ticket.keras")]
         split = [(folder.parts[-3], folder.parts[-2], folder.name) for folder in folders]
         return sorted((int(seed[5:]), kind, int(name[6:])) for seed, kind, name in split)

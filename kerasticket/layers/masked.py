@@ -196,7 +196,7 @@ class Masked:
 
     def _check_quantize_args(self, mode, compute_dtype) -> None:
         raise ValueError(
-            f"Expected a layer without masks to quantise. Received: '{self.name}'. Take kerasticket.strip(model) first."
+            f"Expected a layer without masks to quantize. Received: '{self.name}'. Take kerasticket.strip(model) first."
         )
 
 
@@ -222,11 +222,11 @@ def chosen_weights(kind: type[Masked], weights: Iterable[str]) -> tuple[str, ...
 
 
 def refuse_other_weights(layer: layers.Layer) -> None:
-    """Raises ValueError if a layer's kernel is not all that it multiplies with: LoRA, quantisation."""
+    """Raises ValueError if a layer's kernel is not all that it multiplies with: LoRA, quantization."""
     if getattr(layer, "lora_rank", None):
         raise ValueError(f"Expected a layer without LoRA, which adds to pruned weights. Received: '{layer.name}'.")
     if getattr(layer, "quantization_mode", None):
         raise ValueError(
-            f"Expected a layer that is not quantised. Received: '{layer.name}' in {layer.quantization_mode}. "
-            "Prune first, take kerasticket.strip(model), then quantise."
+            f"Expected a layer that is not quantized. Received: '{layer.name}' in {layer.quantization_mode}. "
+            "Prune first, take kerasticket.strip(model), then quantize."
         )

@@ -1,4 +1,4 @@
-"""Normalisation layers that are fast, and whose second derivatives are right on every backend."""
+"""Normalization layers that are fast, and whose second derivatives are right on every backend."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from kerasticket.backend import fused
 
 @keras.saving.register_keras_serializable(package="kerasticket")
 class InstanceNormalization(keras.layers.Layer):
-    """Normalises each channel of each example over all positions, then scales and shifts it.
+    """Normalizes each channel of each example over all positions, then scales and shifts it.
 
     `y = gamma * (x - mean) / sqrt(variance + epsilon) + beta`, with the biased variance, as
     `torch.nn.InstanceNorm*d(affine=True)` and `torch.nn.GroupNorm(channels, channels)` (Ulyanov et al. 2016,

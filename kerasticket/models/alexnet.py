@@ -1,4 +1,4 @@
-"""AlexNet as dataset distillation uses it: five convolutions for small images, no normalisation."""
+"""AlexNet as dataset distillation uses it: five convolutions for small images, no normalization."""
 
 import keras
 from keras import layers

@@ -14,7 +14,7 @@ from keras import ops
 class SeededInitializer(keras.initializers.Initializer):
     """Uniform or normal draws that are a pure function of (seed, key), on every backend.
 
-    Keras' own initialisers give other numbers on each backend, and take a bias' fan from its own shape, which
+    Keras' own initializers give other numbers on each backend, and take a bias' fan from its own shape, which
     is not the layer's fan-in: here the spread is given outright.
 
     Args:
@@ -58,7 +58,7 @@ class SeededInitializer(keras.initializers.Initializer):
 
 
 def torch_default(fan_in: int, seed: int | None, name: str) -> dict[str, SeededInitializer]:
-    """Kernel and bias initialisers U(+-1/sqrt(fan_in)): what torch gives its Linear and Conv layers."""
+    """Kernel and bias initializers U(+-1/sqrt(fan_in)): what torch gives its Linear and Conv layers."""
     return {
         f"{weight}_initializer": SeededInitializer("uniform", 1 / math.sqrt(fan_in), seed, f"{name}/{weight}")
         for weight in ("kernel", "bias")
@@ -66,10 +66,10 @@ def torch_default(fan_in: int, seed: int | None, name: str) -> dict[str, SeededI
 
 
 def he_fan_out(fan_out: int, seed: int | None, name: str) -> SeededInitializer:
-    """Kernel initialiser N(0, 2 / fan_out) (He et al. 2015, section 2.2, backward case)."""
+    """Kernel initializer N(0, 2 / fan_out) (He et al. 2015, section 2.2, backward case)."""
     return SeededInitializer("normal", math.sqrt(2 / fan_out), seed, f"{name}/kernel")
 
 
 def glorot_normal(fan_in: int, fan_out: int, seed: int | None, name: str) -> SeededInitializer:
-    """Kernel initialiser N(0, 2 / (fan_in + fan_out)) (Glorot & Bengio 2010, equation 12), not truncated."""
+    """Kernel initializer N(0, 2 / (fan_in + fan_out)) (Glorot & Bengio 2010, equation 12), not truncated."""
     return SeededInitializer("normal", math.sqrt(2 / (fan_in + fan_out)), seed, f"{name}/kernel")

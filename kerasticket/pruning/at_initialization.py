@@ -1,4 +1,4 @@
-"""Pruning at initialisation: SNIP, GraSP, SynFlow and others, in one step or many, with their sanity checks."""
+"""Pruning at initialization: SNIP, GraSP, SynFlow and others, in one step or many, with their sanity checks."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -35,7 +35,7 @@ class Found:
     scores: Scores
 
 
-class PruneAtInitialisation(keras.callbacks.Callback):
+class PruneAtInitialization(keras.callbacks.Callback):
     """Prunes a masked model before its first step; the training then is that of the ticket.
 
     With `rounds` above 1, scores are computed anew after each step, and densities fall exponentially:
@@ -46,7 +46,7 @@ class PruneAtInitialisation(keras.callbacks.Callback):
         sparsity: share of all prunable weights to be pruned, or a dict of patterns to such shares.
         rounds: steps of scoring and pruning; None: 100 for "synflow", 1 for all others.
         control: a sanity check of Frankle et al. 2021 (arXiv 2009.08576): "shuffled" permutes the mask
-            within each layer, "reinitialised" draws new weights under it, "inverted" keeps in each layer as many
+            within each layer, "reinitialized" draws new weights under it, "inverted" keeps in each layer as many
             weights as before, those that the method held for the worst.
         data: handed to the criterion, e.g. ten examples of each class.
         seed: of the criterion's and the control's random numbers.
@@ -63,7 +63,7 @@ class PruneAtInitialisation(keras.callbacks.Callback):
         ValueError: any argument out of range, at once; a model without masks or optimizer, or whose mask is sparser
             already.
 
-    >>> snip = PruneAtInitialisation("snip", 0.9, data=(np.ones((8, 4)), np.ones((8, 2))))
+    >>> snip = PruneAtInitialization("snip", 0.9, data=(np.ones((8, 4)), np.ones((8, 2))))
     >>> snip.rounds
     1
     """
@@ -156,8 +156,8 @@ def _shuffled(found: Found, dense: Ticket, stage: dict, seed: int) -> Ticket:
     return dense.pruned(found.mask, stage).shuffled(seed, dense=dense)
 
 
-def _reinitialised(found: Found, dense: Ticket, stage: dict, seed: int) -> Ticket:
-    return dense.pruned(found.mask, stage).reinitialised(seed)
+def _reinitialized(found: Found, dense: Ticket, stage: dict, seed: int) -> Ticket:
+    return dense.pruned(found.mask, stage).reinitialized(seed)
 
 
 def _inverted(found: Found, dense: Ticket, stage: dict, seed: int) -> Ticket:
@@ -173,7 +173,7 @@ def _inverted(found: Found, dense: Ticket, stage: dict, seed: int) -> Ticket:
 
 CONTROLS: dict[str, Callable[[Found, Ticket, dict, int], Ticket]] = {
     "shuffled": _shuffled,
-    "reinitialised": _reinitialised,
+    "reinitialized": _reinitialized,
     "inverted": _inverted,
 }
 
@@ -187,5 +187,5 @@ def _check(rounds: int, seed: int, control: str | None, structure: Structure) ->
     if control in ("shuffled", "inverted") and not isinstance(structure, Weights):
         raise ValueError(
             f"Control {control!r} moves single weights and would break the structure. Received: {structure}. "
-            "Take control='reinitialised', or structure='weights'."
+            "Take control='reinitialized', or structure='weights'."
         )

@@ -1,6 +1,6 @@
 """The callbacks that prune, and what they are given: `kt.callbacks`."""
 
-from kerasticket.pruning.at_initialization import PruneAtInitialisation
+from kerasticket.pruning.at_initialization import PruneAtInitialization
 from kerasticket.pruning.coupled import CoupledChannels
 from kerasticket.pruning.gradual import GradualPruning
 from kerasticket.pruning.iterative import IterativeMagnitudePruning
@@ -18,7 +18,7 @@ __all__ = [
     "IterativeMagnitudePruning",
     "Movement",
     "NOfM",
-    "PruneAtInitialisation",
+    "PruneAtInitialization",
     "Schedule",
     "SparsityTensorBoard",
 ]

@@ -18,9 +18,9 @@ class Contents:
         params: weights, statistics and seed states; pruned weights are exactly zero.
         mask: which entries of each masked weight are kept.
         removed_in: like `mask`, the round that removed each weight, 0 where it is kept.
-        architecture: the masked network as Keras serialises it, as JSON; None for models that cannot be.
+        architecture: the masked network as Keras serializes it, as JSON; None for models that cannot be.
         optimizer: state of the optimizer at the rewind point, slots times mask; empty = fresh.
-        rewind_epoch: epochs of training behind `params`; 0 = initialisation.
+        rewind_epoch: epochs of training behind `params`; 0 = initialization.
         stages: how the mask came about, one dict per call of a pruning method, in order.
         template: what `model` copies: a masked model with all that no config tells, vocabularies, functions, flags.
     """

@@ -1,7 +1,7 @@
 """Controls for a ticket: tickets that differ from it in one thing, so that what the thing is worth can be measured.
 
 Each keeps the ticket's provenance and adds a stage of its own, at the same round. After Frankle & Carbin 2019
-(random reinitialisation) and Frankle et al. 2021 (arXiv 2009.08576: shuffled, reinitialised, inverted).
+(random reinitialization) and Frankle et al. 2021 (arXiv 2009.08576: shuffled, reinitialized, inverted).
 """
 
 import contextlib
@@ -70,7 +70,7 @@ def random_like(ticket: Ticket, seed: int, dense: Ticket | None, scope: str) -> 
     return _control(ticket, dense, mask, _one_shot(ticket, dense, mask), stage)
 
 
-def reinitialised(ticket: Ticket, seed: int) -> Ticket:
+def reinitialized(ticket: Ticket, seed: int) -> Ticket:
     """Draws new initial weights and statistics under the ticket's mask.
 
     Seed states stay the ticket's, and so does what a Normalization layer knows of the data.
@@ -80,7 +80,7 @@ def reinitialised(ticket: Ticket, seed: int) -> Ticket:
     params |= {path: array for path, array in ticket.params.items() if path.endswith(SEED_STATE)}
     params |= {path: ticket.params[path] for path in _of_data(ticket.architecture)}
     params = {path: params[path] for path in ticket.params}  # in the order of the ticket
-    stages = _with_stage(ticket, {"name": "reinitialised", "seed": seed})
+    stages = _with_stage(ticket, {"name": "reinitialized", "seed": seed})
     params = masks.zeroed(params, ticket.mask)
     return dataclasses.replace(ticket, params=params, optimizer={}, rewind_epoch=0, stages=stages)
 
@@ -96,8 +96,8 @@ def initial_params(architecture: str | None, seed: int | None) -> Params:
     """The weights that a network starts with.
 
     Args:
-        architecture: a model as Keras serialises it, as JSON.
-        seed: overrules the seeds of all initialisers; None draws with those that the architecture has.
+        architecture: a model as Keras serializes it, as JSON.
+        seed: overrules the seeds of all initializers; None draws with those that the architecture has.
 
     Raises:
         ValueError: there is no architecture, or a second build has other weights, so they are no function of the seed.
@@ -105,7 +105,7 @@ def initial_params(architecture: str | None, seed: int | None) -> Params:
     if architecture is None:
         raise ValueError(
             "Expected a ticket that holds its architecture. Received: one of a subclassed model. Build the model anew, "
-            "and use Ticket.dense(model) as the dense ticket, or .pruned(mask, ...) of it as the reinitialised one."
+            "and use Ticket.dense(model) as the dense ticket, or .pruned(mask, ...) of it as the reinitialized one."
         )
     config = json.loads(architecture)
     if seed is None:
@@ -116,7 +116,7 @@ def initial_params(architecture: str | None, seed: int | None) -> Params:
     if unsteady:
         raise ValueError(
             f"Expected initial weights that follow from seeds. Received: an architecture whose {unsteady[:4]} differ "
-            "from build to build. Give their initialisers a seed, or pass the weights: dense=imp.tickets[0]."
+            "from build to build. Give their initializers a seed, or pass the weights: dense=imp.tickets[0]."
         )
     return first
 
@@ -128,7 +128,7 @@ def _drawn(config: dict, seed: int) -> Params:
 
 @contextlib.contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Python's generator, of which initialisers without a seed, Keras' and ours, take one when they are made."""
+    """Python's generator, of which initializers without a seed, Keras' and ours, take one when they are made."""
     state = random.getstate()
     random.seed(seed)
     try:
@@ -142,7 +142,7 @@ def _build(config: dict) -> keras.Model:
 
 
 def _without_seeds(config: Any, key: str = "") -> Any:
-    """The configuration with `seed: None` in every initialiser."""
+    """The configuration with `seed: None` in every initializer."""
     if isinstance(config, list):
         return [_without_seeds(item, key) for item in config]
     if not isinstance(config, dict):
@@ -194,7 +194,7 @@ def _redrawn(ticket: Ticket) -> Ticket:
     if not all(_starts_alike(ticket, dense, path) for path in mask):
         raise ValueError(
             "Expected a ticket at the initial weights of its architecture, so that pruned ones can be drawn again. "
-            "Received: one with other weights (it comes from another backend, was trained, or its initialisers have no "
+            "Received: one with other weights (it comes from another backend, was trained, or its initializers have no "
             "seed), and dense=None. Pass dense=imp.tickets[0]."
         )
     return dense

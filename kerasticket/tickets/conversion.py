@@ -169,7 +169,7 @@ def _writes(owner: keras.Layer, masked: list[keras.Layer]) -> bool:
 
 
 def _written(config) -> Iterator[tuple[str, str]]:
-    """(registered class, name) of every object in a serialised config."""
+    """(registered class, name) of every object in a serialized config."""
     if isinstance(config, dict):
         inner = config.get("config")
         if isinstance(inner, dict) and "name" in inner:

@@ -51,7 +51,7 @@ def masked(model: keras.Model, *, where: Where | None = None, keep_dense: Where 
     Raises:
         ValueError: the model is not built or has no layer that can be masked; something in `where` or `keep_dense`
             matches nothing, only what cannot be masked, or one layer by its path and another by its name; a layer
-            has LoRA or is quantised.
+            has LoRA or is quantized.
 
     Warns:
         UserWarning: kernels that cannot be masked, of layers of your own, are named.

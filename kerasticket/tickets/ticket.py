@@ -43,9 +43,9 @@ class Ticket(Contents):
         params: weights, statistics and seed states; pruned weights are exactly zero.
         mask: which entries of each masked weight are kept.
         removed_in: like `mask`, the round that removed each weight, 0 where it is kept.
-        architecture: the masked network as Keras serialises it, as JSON; None for models that cannot be.
+        architecture: the masked network as Keras serializes it, as JSON; None for models that cannot be.
         optimizer: state of the optimizer at the rewind point, slots times mask; empty = fresh.
-        rewind_epoch: epochs of training behind `params`; 0 = initialisation.
+        rewind_epoch: epochs of training behind `params`; 0 = initialization.
         stages: how the mask came about, one dict per call of a pruning method, in order.
         template: what `model` copies: a masked model with all that no config tells, vocabularies, functions, flags.
     """
@@ -108,7 +108,7 @@ class Ticket(Contents):
         Args:
             seed: of the permutations; each round has its own.
             dense: the ticket before pruning, at the same rewind point (`imp.tickets[0]`), which has the weights
-                that this one lacks. None draws them anew from the architecture, if its initialisers are seeded
+                that this one lacks. None draws them anew from the architecture, if its initializers are seeded
                 (as those of `kerasticket.models` with `seed=`) and the weights kept here are then the same to the bit.
 
         Raises:
@@ -140,17 +140,17 @@ class Ticket(Contents):
         """
         return controls.random_like(self, seed, dense, scope)
 
-    def reinitialised(self, seed: int) -> "Ticket":
+    def reinitialized(self, seed: int) -> "Ticket":
         """Control: the same mask on new initial weights, at epoch 0 with a fresh optimizer.
 
-        Every initialiser of the architecture draws anew, as a pure function of `seed` on a given backend; those
+        Every initializer of the architecture draws anew, as a pure function of `seed` on a given backend; those
         of `kerasticket.models` draw the same numbers on all backends, Keras' own do not. Constants (zero biases,
         moving statistics) are set to their initial values. Seed states, of dropout for instance, stay the ticket's.
 
         Raises:
             ValueError: a subclassed model's ticket, or initial weights that differ from build to build.
         """
-        return controls.reinitialised(self, seed)
+        return controls.reinitialized(self, seed)
 
     def apply(self, model: keras.Model) -> None:
         """Makes the model this ticket: weights, statistics, masks, and the optimizer if it is compiled.

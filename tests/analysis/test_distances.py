@@ -36,7 +36,7 @@ def test_a_network_of_zeros_has_no_angle():
 
 
 def test_trainables_are_those_of_keras():
-    """Two nets with batch normalisation and dropout, one of them trained: the same sum over Keras' own list."""
+    """Two nets with batch normalization and dropout, one of them trained: the same sum over Keras' own list."""
     keras.utils.set_random_seed(0)
     nets = [compile_for_test(small_convnet()) for _ in range(2)]
     nets[1].fit(*batch(nets[1]), epochs=1, verbose=0)

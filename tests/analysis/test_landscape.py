@@ -46,14 +46,14 @@ def near(params: Params, seed: int) -> Params:
 
 
 def axes_of(surface: Surface, weights: list[Params]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Centre and axes by another way: QR in NumPy, on flat vectors."""
+    """Center and axes by another way: QR in NumPy, on flat vectors."""
     w = [flat(net) for net in weights]
     if surface.kind == "paper":
-        centre, first, second = (w[0] + w[1]) / 2, (w[0] - w[1]) / 2, (w[3] - w[2]) / 2
+        center, first, second = (w[0] + w[1]) / 2, (w[0] - w[1]) / 2, (w[3] - w[2]) / 2
     else:
-        centre, first, second = w[0], w[1] - w[0], w[2] - w[0]
+        center, first, second = w[0], w[1] - w[0], w[2] - w[0]
     q, r = np.linalg.qr(np.stack([first, second], 1))
-    return centre, first, np.sign(r[1, 1]) * np.linalg.norm(first) * q[:, 1]
+    return center, first, np.sign(r[1, 1]) * np.linalg.norm(first) * q[:, 1]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -61,10 +61,10 @@ def axes_of(surface: Surface, weights: list[Params]) -> tuple[np.ndarray, np.nda
 def test_the_surface_of_a_linear_net_is_the_paraboloid_that_it_must_be(kind, layout):
     model, weights, x, y = linear_regression()
     surface = loss_plane(model, weights, (x, y), kind=kind, points=25, layout=layout)
-    centre, first, second = axes_of(surface, weights)
+    center, first, second = axes_of(surface, weights)
     inputs = np.kron(np.eye(2)[None], np.ones((len(x), 1, 1)))  # (n, 2, 2): the bias of each output
     design = np.concatenate([np.einsum("ni,ok->noik", x, np.eye(2)).reshape(len(x), 2, 12), inputs], 2)
-    points = centre + surface.coordinates @ np.stack([first, second])
+    points = center + surface.coordinates @ np.stack([first, second])
     expected = [np.mean((design @ point - y) ** 2) for point in points]
     np.testing.assert_allclose(surface.loss, expected, rtol=1e-5)
     assert (surface.statistics, surface.kind) == ("none", kind)
@@ -89,7 +89,7 @@ def test_axes_and_positions(kind):
     needed, build = PLANES[kind]
     rng = np.random.default_rng(0)
     plane = build(weights, lambda: random_direction(model, weights[0], rng))
-    centre, *axes = (flat(each) for each in (plane.centre, *plane.axes))
+    center, *axes = (flat(each) for each in (plane.center, *plane.axes))
     cosine = axes[0] @ axes[1] / np.linalg.norm(axes[0]) / np.linalg.norm(axes[1])
     if kind == "random":
         assert cosine == pytest.approx(plane.cosine)
@@ -102,7 +102,7 @@ def test_axes_and_positions(kind):
     assert plane.lengths == pytest.approx([np.linalg.norm(axis) for axis in axes])
     found = [plane.project(net) for net in weights]
     for net, (position, distance) in zip(weights, found, strict=True):
-        expected, rest, *_ = np.linalg.lstsq(np.stack(axes, 1), flat(net) - centre, rcond=None)
+        expected, rest, *_ = np.linalg.lstsq(np.stack(axes, 1), flat(net) - center, rcond=None)
         np.testing.assert_allclose(position, expected, atol=1e-12)
         assert distance == pytest.approx(float(np.sqrt(rest[0])), abs=1e-7)
     spanning = {"paper": [(1, 0), (-1, 0)], "through_three": [(0, 0), (1, 0)], "random": [(0, 0)]}[kind]
@@ -233,11 +233,11 @@ def test_depthwise_kernels_and_rows_of_embeddings_are_filters_too():
 
 @settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0, 1), st.booleans())
-def test_directions_have_the_length_of_the_weights_and_leave_the_rest(seed, density, filter_normalise):
+def test_directions_have_the_length_of_the_weights_and_leave_the_rest(seed, density, filter_normalize):
     model, net = directed()
     rng = np.random.default_rng(seed)
     net = {path: a * (rng.random(a.shape) < density) if a.ndim > 1 else a for path, a in net.items()}
-    direction = random_direction(model, net, rng, filter_normalise=filter_normalise)
+    direction = random_direction(model, net, rng, filter_normalize=filter_normalize)
     kernels = [path for path in net if net[path].ndim > 1]
     lengths = [np.sqrt(sum(np.sum(each[path].astype(float) ** 2) for path in kernels)) for each in (direction, net)]
     assert lengths[0] == pytest.approx(lengths[1], rel=1e-6)
@@ -260,9 +260,9 @@ def test_random_planes_say_how_they_are_scaled_and_depend_on_the_seed():
     model, weights, x, y = linear_regression()
     by_filter, whole, again, other = (
         loss_plane(model, weights[:1], (x, y), kind="random", points=4, layout="grid", **options)
-        for options in ({}, {"filter_normalise": False}, {}, {"seed": 1})
+        for options in ({}, {"filter_normalize": False}, {}, {"seed": 1})
     )
-    assert (by_filter.filter_normalised, whole.filter_normalised) == (True, False)
+    assert (by_filter.filter_normalized, whole.filter_normalized) == (True, False)
     assert by_filter.lengths == pytest.approx([np.linalg.norm(weights[0][KERNEL])] * 2)
     assert by_filter.loss.tolist() == again.loss.tolist()
     assert len({tuple(each.loss[1:]) for each in (by_filter, whole, other)}) == 3
@@ -332,7 +332,7 @@ def test_a_checkpoint_of_another_landscape_is_refused_and_says_what_differs(tmp_
         (model, {"layout": "uniform"}, "layout was 'grid'"),
         (model, {"kind": "through_three"}, "kind was 'paper'"),
         (model, {"statistics": "reestimate"}, "statistics was"),
-        (model, {"filter_normalise": False}, "filter_normalise was"),
+        (model, {"filter_normalize": False}, "filter_normalize was"),
         (model, {"nets": weights[1:]}, "nets was .*net_loss was"),
         (model, {"data": (x[:9], y[:9])}, "data was .*batch_sizes was \\[20\\], is now \\[9\\]"),
         (model, {"data": Objective(model, (x, y), batch_size=7)}, "batch_sizes was \\[20\\], is now \\[6, 7\\]"),

@@ -171,8 +171,8 @@ EQUAL = {"x": np.ones((1, 4)), "y": np.ones((2, 1))}
     [
         (DENSE, DENSE, "prune weights that `start` keeps"),
         (DENSE, PRUNED, "Pass the ticket that pruning started from, usually dense"),
-        (PRUNED, dataclasses.replace(DENSE, rewind_epoch=3), "at initialisation.*epoch 3"),
-        (PRUNED, ticket_of(EQUAL, kept_all(EQUAL)), "of one initialisation.*'x'"),
+        (PRUNED, dataclasses.replace(DENSE, rewind_epoch=3), "at initialization.*epoch 3"),
+        (PRUNED, ticket_of(EQUAL, kept_all(EQUAL)), "of one initialization.*'x'"),
         (ticket_of(EQUAL, PRUNED.mask), ticket_of(EQUAL, kept_all(EQUAL)), "layers of equal weights only"),
         (ticket_of(NOT_FINITE, PRUNED.mask), ticket_of(NOT_FINITE, DENSE.mask), "NaN or infinity in `start` at 'x'"),
         (dataclasses.replace(PRUNED, mask={"x": PRUNED.mask["x"]}), DENSE, "only in `start`"),

@@ -180,7 +180,7 @@ def test_gradients_of_batch_norm_equal_the_plain_form():
 
 
 def test_renorm_is_left_to_keras():
-    """Batch renormalisation corrects with moving statistics; our fast form does not, so it must not be taken."""
+    """Batch renormalization corrects with moving statistics; our fast form does not, so it must not be taken."""
     x = RNG.normal(2.0, 3.0, (6, 5, 4, 3)).astype("float32")
     results = []
     for cls in (BatchNormalization, keras.layers.BatchNormalization):

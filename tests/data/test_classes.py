@@ -24,7 +24,7 @@ def write(path, value, shape=(8, 8, 3)):
 
 
 def folders(root, names, split="train", shape=(8, 8, 3)):
-    """A class is a grey level: 20 times its place among `names`."""
+    """A class is a gray level: 20 times its place among `names`."""
     for place, name in enumerate(names):
         write(root / split / name / "0.png", 20 * place, shape)
     return root
@@ -42,7 +42,7 @@ def folders(root, names, split="train", shape=(8, 8, 3)):
     ],
 )
 def test_folders_and_importers_read_the_same_images_in_each_class(names, tmp_path):
-    """`names` are in the order expected; each class's grey level tells whose images it has."""
+    """`names` are in the order expected; each class's gray level tells whose images it has."""
     folders(tmp_path, names)
     real = load_folder(tmp_path)
     assert real.class_names == names

@@ -39,7 +39,7 @@ SOFT = np.array([[0.5, 0.5], [1, 0], [0, 1], [0.1, 0.9]], np.float32)
 ZCA = {"space": "zca", "mean": (), "std": (), "zca": {"epsilon": 0.1, "source": "cifar10:3.0.2/train"}}
 
 
-@pytest.mark.parametrize("changes", [{}, {"labels": SOFT}, ZCA, {"space": "normalised", "factor": 1}])
+@pytest.mark.parametrize("changes", [{}, {"labels": SOFT}, ZCA, {"space": "normalized", "factor": 1}])
 def test_a_file_gives_back_every_field(tmp_path, changes):
     before = distilled(**changes)
     before.save(tmp_path / "set.h5")
@@ -185,15 +185,15 @@ def test_saving_is_all_or_nothing(tmp_path, monkeypatch):
 
 
 def test_cells_are_decoded_class_by_class_then_cell_by_cell():
-    """Every stored cell has its own grey, 100 * image + cell, so the order can be read off."""
+    """Every stored cell has its own gray, 100 * image + cell, so the order can be read off."""
     images = np.zeros((4, 4, 4, 1), np.float32)
     for image in range(4):
         for cell, (row, column) in enumerate(np.ndindex(2, 2)):
             images[image, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2] = (100 * image + cell) / 400
     stored = distilled(images=images, mean=(0.0,), std=(1.0,))
     decoded, labels = stored.decode()
-    greys = np.round(decoded[:, 0, 0, 0] * 400).astype(int).tolist()
-    assert greys == [0, 100, 1, 101, 2, 102, 3, 103, 200, 300, 201, 301, 202, 302, 203, 303]
+    grays = np.round(decoded[:, 0, 0, 0] * 400).astype(int).tolist()
+    assert grays == [0, 100, 1, 101, 2, 102, 3, 103, 200, 300, 201, 301, 202, 302, 203, 303]
     assert labels.tolist() == [0] * 8 + [1] * 8
     assert (decoded == decoded[:, :1, :1]).all()
     assert (stored.images_per_class, stored.decoded_count) == (2, 16)
@@ -249,8 +249,8 @@ def test_decoding_on_the_backend_equals_numpy(factor):
 def test_tiling_a_constant_per_cell_is_undone_by_decoding(side, factor, count):
     if (factor - 1) * -(-side // factor) >= side or side % factor:
         return
-    greys = np.arange(factor**2 * count, dtype=np.float32)
-    cells = np.broadcast_to(greys[:, None, None, None], (len(greys), side, side, 1)).copy()
+    grays = np.arange(factor**2 * count, dtype=np.float32)
+    cells = np.broadcast_to(grays[:, None, None, None], (len(grays), side, side, 1)).copy()
     np.testing.assert_allclose(decode_cells(np, tile_cells(cells, factor), factor), cells, rtol=1e-6)
 
 
@@ -311,7 +311,7 @@ def real(**changes) -> ImageSet:
 
 def test_matching_data_are_accepted():
     distilled().check_matches(real())
-    distilled(space="normalised").check_matches(real())
+    distilled(space="normalized").check_matches(real())
 
 
 @pytest.mark.parametrize(
@@ -319,11 +319,11 @@ def test_matching_data_are_accepted():
     [
         ({}, {"images": np.zeros((2, 4, 4, 3), np.uint8)}, "image shape: (8, 8, 3) against (4, 4, 3)"),
         ({}, {"class_names": ("dog", "cat")}, "order: ('cat', 'dog') against ('dog', 'cat')"),
-        ({}, {"mean": (0.5, 0.4, 0.2)}, "value space: [0, 1] normalised with mean (0.5, 0.4, 0.3)"),
+        ({}, {"mean": (0.5, 0.4, 0.2)}, "value space: [0, 1] normalized with mean (0.5, 0.4, 0.3)"),
         (
             ZCA,
             {},
-            "value space: ZCA of cifar10:3.0.2/train with epsilon 0.1 against [0, 1] normalised",
+            "value space: ZCA of cifar10:3.0.2/train with epsilon 0.1 against [0, 1] normalized",
         ),
     ],
 )

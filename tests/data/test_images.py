@@ -235,7 +235,7 @@ def test_bad_folders_are_refused(tmp_path):
         load_folder(tmp_path, image_size=8)
 
 
-def test_a_wide_image_is_cropped_at_its_centre(tmp_path):
+def test_a_wide_image_is_cropped_at_its_center(tmp_path):
     import tensorflow as tf
 
     pixels = np.zeros((8, 16, 3), np.uint8)

@@ -55,7 +55,7 @@ def test_every_image_appears_exactly_once_per_pass(count, batch_size, passes, se
         assert shuffle or list(one_pass) == list(range(count))
 
 
-def test_images_are_normalised_and_labels_one_hot():
+def test_images_are_normalized_and_labels_one_hot():
     digits = load("digits")
     images, labels = stream(pipeline(digits, shuffle=False, batch_size=1000))[0]
     np.testing.assert_allclose(images, (digits.to_float() - digits.mean[0]) / digits.std[0], atol=1e-5)
@@ -187,7 +187,7 @@ def test_no_image_becomes_a_constant_of_the_graph():
     assert 0 < max(sizes) < data.images.nbytes / 2
 
 
-def test_a_distilled_set_is_decoded_and_normalised_with_its_own_constants():
+def test_a_distilled_set_is_decoded_and_normalized_with_its_own_constants():
     distilled = mix(load("digits"), images_per_class=1, factor=2)
     images, labels = stream(pipeline(distilled, shuffle=False, batch_size=64))[0]
     decoded, decoded_labels = distilled.decode()
@@ -198,12 +198,12 @@ def test_a_distilled_set_is_decoded_and_normalised_with_its_own_constants():
 def test_soft_labels_and_other_spaces_pass_through():
     soft = np.array([[0.25, 0.75], [1, 0]], np.float32)
     stored = np.linspace(-1, 1, 2 * 16, dtype=np.float32).reshape(2, 4, 4, 1)
-    space = {"space": "normalised", "mean": (0.5,), "std": (0.25,)}
+    space = {"space": "normalized", "mean": (0.5,), "std": (0.25,)}
     distilled = DistilledSet(stored, soft, ("a", "b"), "mine:1.0/train", "by hand", **space)
     images, labels = stream(pipeline(distilled, shuffle=False))[0]
     assert (images == stored).all()
     assert (labels == soft).all()
-    with pytest.raises(ValueError, match=r"jitter, lighting need images in \[0, 1\].*'normalised'"):
+    with pytest.raises(ValueError, match=r"jitter, lighting need images in \[0, 1\].*'normalized'"):
         pipeline(distilled, augmentation=PAPER_IMAGENET)
 
 

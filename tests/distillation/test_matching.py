@@ -12,7 +12,7 @@ import kerasticket as kt
 from kerasticket.backend import autodiff
 from kerasticket.data.augmentation.presets import draw
 from kerasticket.distillation import OBJECTIVES, GradientMatching, dc, dsa, loop
-from kerasticket.distillation.initialization import INITIALISATIONS
+from kerasticket.distillation.initialization import INITIALIZATIONS
 from kerasticket.distillation.matcher import DISTANCES, Matcher, cosine
 
 pytestmark = pytest.mark.usefixtures("plain_operations")
@@ -36,12 +36,12 @@ def digits():
     return kt.data.load("digits", "train", images_per_class=10)
 
 
-@pytest.mark.parametrize("initialisation", INITIALISATIONS)
-def test_starting_images_are_a_pure_function_of_their_seed_and_in_range(digits, initialisation):
-    method = dataclasses.replace(SMALL, initialisation=initialisation)
+@pytest.mark.parametrize("initialization", INITIALIZATIONS)
+def test_starting_images_are_a_pure_function_of_their_seed_and_in_range(digits, initialization):
+    method = dataclasses.replace(SMALL, initialization=initialization)
     one, two, other = (method.start(digits, 1, seed).images for seed in (5, 5, 6))
     np.testing.assert_array_equal(one, two)
-    assert (one != other).any() != (initialisation == "mix")  # IDC's mix takes the first images
+    assert (one != other).any() != (initialization == "mix")  # IDC's mix takes the first images
     assert one.shape == (10, 16, 16, 1)
     assert 0 <= one.min() <= one.max() <= 1
 
@@ -107,8 +107,8 @@ def test_classes_take_turns_and_coast_on_their_momentum(digits, monkeypatch):
         assert all(any((image == candidate).all() for candidate in own) for image in real)
 
 
-def test_classes_step_together_in_dc_with_a_rate_of_normalised_pixels(digits, monkeypatch):
-    method = dataclasses.replace(SMALL, learning_rate=0.1, momentum=0.5, together=True, normalised_rate=True)
+def test_classes_step_together_in_dc_with_a_rate_of_normalized_pixels(digits, monkeypatch):
+    method = dataclasses.replace(SMALL, learning_rate=0.1, momentum=0.5, together=True, normalized_rate=True)
     start = method.start(digits, 1, 0).images
     matcher = Matcher(method, digits, start.copy(), 1, 0)
     recorded(matcher, monkeypatch)
@@ -199,7 +199,7 @@ def test_a_longer_distillation_goes_on_from_a_shorter_one(digits, tmp_path):
 
 @pytest.mark.same_on_every_backend
 def test_a_checkpoint_knows_its_real_data(digits, tmp_path):
-    """The images it began with may be the same, and their source: others were relabelled, or replaced."""
+    """The images it began with may be the same, and their source: others were relabeled, or replaced."""
     path = tmp_path / "state.npz"
     SMALL.distill(digits, ipc=1, seed=3, checkpoint=path)
     changed = digits.images.copy()
@@ -273,7 +273,7 @@ def test_bad_settings_are_refused(digits):
         ({"objective": "hessians"}, "objective among"),
         ({"learning_rate": -1.0}, "learning_rate > 0"),
         ({"distance": "l3"}, "distance among"),
-        ({"initialisation": "mixed"}, "initialisation among"),
+        ({"initialization": "mixed"}, "initialization among"),
         ({"model": "vit"}, "model among"),
         ({"factor": 0}, "factor >= 1"),
         ({"matching": kt.data.DIGITS}, "siamese=True"),

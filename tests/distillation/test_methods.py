@@ -32,7 +32,7 @@ SMALL = {
         "experts": 1,
         "epochs": 2,
         "width": 4,
-        "matching": kt.data.Augmentation(colour=True),
+        "matching": kt.data.Augmentation(color=True),
         "expert_augmentation": None,
     },
     "rded": {"net_epochs": 2, "crops": 2, "width": 4},
@@ -188,13 +188,13 @@ def test_a_method_refuses_a_factor_that_does_not_fit_the_images(name, digits):
 @pytest.mark.parametrize("name", [name for name in METHODS if hasattr(METHODS[name], "matching")])
 @pytest.mark.parametrize("ignored", [{"jitter": 0.4}, {"cutmix": 0.5}, {"random_resized_crop": (0.5, 1.0)}])
 def test_a_method_refuses_an_augmentation_that_matching_would_leave_out(name, ignored):
-    with pytest.raises(ValueError, match="operations on normalised images"):
-        small(name, matching=kt.data.Augmentation(colour=True, siamese=True, **ignored))
+    with pytest.raises(ValueError, match="operations on normalized images"):
+        small(name, matching=kt.data.Augmentation(color=True, siamese=True, **ignored))
 
 
 @pytest.mark.same_on_every_backend
 @pytest.mark.parametrize("name", ["idc", "mtt"])
-def test_checkpoints_and_experts_are_of_one_normalisation(name, digits, tmp_path):
+def test_checkpoints_and_experts_are_of_one_normalization(name, digits, tmp_path):
     """The same pixels, seen by networks in another way."""
     options = {"folder": str(tmp_path / "experts")} if name == "mtt" else {}
     method, other = small(name, **options), dataclasses.replace(digits, mean=(0.5,), std=(0.25,))
@@ -273,7 +273,7 @@ def test_fresh_weights_are_those_of_a_fresh_network(digits):
 @pytest.mark.parametrize("factor", [1, 2])
 def test_the_gradient_of_dm_equals_finite_differences(factor, digits):
     """And its value is the distance between class means of features, worked out image by image."""
-    method = small("dm", factor=factor, initialisation="mix", resize="area")
+    method = small("dm", factor=factor, initialization="mix", resize="area")
     matcher = _Matcher(method, digits, method.start(digits, 2, 0).images.astype("float64"), 2, 0)
     rng = np.random.default_rng(0)
     parameters = draw(np, method.matching, lambda *shape: rng.random(shape), 1)
@@ -306,7 +306,7 @@ def test_the_gradient_of_dm_equals_finite_differences(factor, digits):
 
 def test_dm_brings_the_features_nearer(digits):
     """The loss on networks that it has not seen falls."""
-    method = small("dm", iterations=30, initialisation="noise", learning_rate=0.3, width=16)
+    method = small("dm", iterations=30, initialization="noise", learning_rate=0.3, width=16)
     losses = []
     method.distill(digits, ipc=1, seed=0, progress=lambda done, images, loss: losses.append(loss))
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
@@ -321,7 +321,7 @@ def test_dm_stops_at_a_loss_that_is_not_finite(digits, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"initialisation": "zeros"}, "initialisation among"),
+        ({"initialization": "zeros"}, "initialization among"),
         ({"learning_rate": 0.0}, "learning_rate > 0"),
         ({"iterations": 0}, "iterations >= 1"),
         ({"matching": kt.data.PAPER_CIFAR}, "siamese"),

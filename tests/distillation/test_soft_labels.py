@@ -20,7 +20,7 @@ def digits():
 
 @pytest.fixture(scope="module")
 def brightness():
-    """A teacher that a hand can follow: logit c is c times the mean of the normalised image."""
+    """A teacher that a hand can follow: logit c is c times the mean of the normalized image."""
     inputs = keras.Input((16, 16, 1), name="image")
     mean = layers.Dense(10, use_bias=False, name="logits")(layers.GlobalAveragePooling2D(name="mean")(inputs))
     model = keras.Model(inputs, mean, name="brightness")

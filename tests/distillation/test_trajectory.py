@@ -13,7 +13,7 @@ from kerasticket.distillation.trajectory import _Matcher
 
 pytestmark = pytest.mark.usefixtures("plain_operations")
 
-PLAIN = kt.data.Augmentation(colour=True, one_of=("crop",), siamese=True)
+PLAIN = kt.data.Augmentation(color=True, one_of=("crop",), siamese=True)
 SMALL = TrajectoryMatching(
     zca=False, iterations=2, student_steps=3, start_epochs=2, experts=2, epochs=3, width=4,
     student_learning_rate=0.05, learning_rate=1.0, matching=PLAIN, expert_augmentation=None, expert_batch=32,
@@ -189,7 +189,7 @@ def test_a_rate_that_falls_to_zero_stops_the_work(digits):
     ("options", "message"),
     [
         ({"form": "tesla"}, "form among"),
-        ({"initialisation": "zeros"}, "initialisation among"),
+        ({"initialization": "zeros"}, "initialization among"),
         ({"student_learning_rate": 0.0}, "student_learning_rate > 0"),
         ({"momentum": 1.0}, "momentum in"),
         ({"student_steps": 0}, "student_steps >= 1"),

@@ -330,7 +330,7 @@ def test_a_model_without_an_optimizer_is_refused():
     for callback in (
         GradualPruning(Schedule(0.5, end=1)),
         IterativeMagnitudePruning(rounds=1, epochs_per_round=1),
-        kt.callbacks.PruneAtInitialisation("magnitude", 0.5),
+        kt.callbacks.PruneAtInitialization("magnitude", 0.5),
     ):
         callback.set_model(model)
         callback.set_params({"epochs": 1, "steps": 1})
@@ -350,7 +350,7 @@ def test_a_criterion_of_another_signature_is_refused_at_once():
         for make in (
             lambda odd=odd: GradualPruning(Schedule(0.5, end=1), odd),
             lambda odd=odd: IterativeMagnitudePruning(criterion=odd),
-            lambda odd=odd: kt.callbacks.PruneAtInitialisation(odd, 0.5),
+            lambda odd=odd: kt.callbacks.PruneAtInitialization(odd, 0.5),
         ):
             with pytest.raises(ValueError, match=r"criterion\(model, params, mask, data, rng\)"):
                 make()
@@ -400,10 +400,10 @@ def test_a_recipe_needs_data_of_known_length():
             kt.training.Recipe(epochs=2).compile(nets.mlp(), odd)
 
 
-def test_pruning_at_initialisation_is_not_undone_by_pruning_further(net):
+def test_pruning_at_initialization_is_not_undone_by_pruning_further(net):
     model = net()
     callbacks = [
-        kt.callbacks.PruneAtInitialisation("magnitude", 0.5),
+        kt.callbacks.PruneAtInitialization("magnitude", 0.5),
         GradualPruning(Schedule(0.8, end=1, initial=0.5)),
     ]
     fit(model, callbacks, 2)

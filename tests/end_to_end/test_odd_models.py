@@ -170,7 +170,7 @@ def test_channels_behind_a_gate_of_one_channel_stay_free():
     model = kt.masked(keras.Model(inputs, x))
     assert {name: group.size for name, group in channel_groups(model).items()} == {"body": 8}
     structure = kt.callbacks.CoupledChannels()
-    kt.callbacks.PruneAtInitialisation("magnitude", 0.5, structure=structure).find(model).apply(model)
+    kt.callbacks.PruneAtInitialization("magnitude", 0.5, structure=structure).find(model).apply(model)
     compacted = kt.compact(model)
     assert [line.units for line in compacted.layers] == [(8, 4), (1, 1), (4, 4)]
     np.testing.assert_allclose(outputs(compacted.model, IMAGES), outputs(model, IMAGES), atol=1e-5)
@@ -198,6 +198,6 @@ def test_initial_values_and_noise_shapes_are_cut_with_the_units():
 @pytest.mark.parametrize("rounds", [1, 2])
 def test_coupled_channels_of_a_model_without_hidden_ones_are_refused(rounds):
     model = kt.masked(keras.Sequential([keras.Input((6,)), layers.Dense(3, name="out")]))
-    pruner = kt.callbacks.PruneAtInitialisation("magnitude", 0.5, structure="coupled_channels", rounds=rounds)
+    pruner = kt.callbacks.PruneAtInitialization("magnitude", 0.5, structure="coupled_channels", rounds=rounds)
     with pytest.raises(ValueError, match=r"hidden channels under masks.*'out/kernel'"):
         pruner.find(model)

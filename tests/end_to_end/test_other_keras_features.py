@@ -1,4 +1,4 @@
-"""Masks beside the rest of Keras: every way to copy a model keeps them, precision too; quantisation and LoRA do not."""
+"""Masks beside the rest of Keras: every way to copy a model keeps them, precision too; quantization and LoRA do not."""
 
 import copy
 import pickle
@@ -170,7 +170,7 @@ def test_low_precision_holds_masks(policy, build, dtype_policy, tmp_path):
     np.testing.assert_array_equal(outputs(twin), outputs(model))
 
 
-QUANTISED = {
+QUANTIZED = {
     "int8": lambda layer: layer.quantize("int8"),
     "int4": lambda layer: layer.quantize("int4"),
     "float8": lambda layer: layer.quantize("float8"),
@@ -178,28 +178,28 @@ QUANTISED = {
 }
 
 
-@pytest.mark.parametrize("way", QUANTISED)
-def test_a_masked_layer_is_not_quantised(way):
+@pytest.mark.parametrize("way", QUANTIZED)
+def test_a_masked_layer_is_not_quantized(way):
     model, mask = pruned(nets.mlp)
     before = raw_params(model)
-    with pytest.raises(ValueError, match="without masks to quantise.*'hidden'.*strip"):
-        QUANTISED[way](model.get_layer("hidden"))
+    with pytest.raises(ValueError, match="without masks to quantize.*'hidden'.*strip"):
+        QUANTIZED[way](model.get_layer("hidden"))
     assert is_held(model, mask)
     assert not differing(raw_params(model), before)
 
 
 @pytest.mark.parametrize("build", ["functional", "sequential", "sequences"])
-def test_a_masked_model_is_not_quantised_and_stays_as_it_is(build):
+def test_a_masked_model_is_not_quantized_and_stays_as_it_is(build):
     model, mask = pruned(BUILDS[build])
     before = outputs(model)
-    with pytest.raises(ValueError, match="without masks to quantise"):
+    with pytest.raises(ValueError, match="without masks to quantize"):
         model.quantize("int8")
     assert is_held(model, mask)
     np.testing.assert_array_equal(outputs(model), before)
 
 
 @pytest.mark.parametrize("mode", ["int8", "int4"])
-def test_what_is_pruned_stays_zero_in_a_stripped_model_that_is_quantised(mode):
+def test_what_is_pruned_stays_zero_in_a_stripped_model_that_is_quantized(mode):
     model, mask = pruned(nets.mlp)
     plain = kt.strip(model)
     plain.quantize(mode)
@@ -211,10 +211,10 @@ def test_what_is_pruned_stays_zero_in_a_stripped_model_that_is_quantised(mode):
     assert np.isfinite(outputs(plain)).all()
 
 
-def test_a_quantised_model_takes_no_masks():
+def test_a_quantized_model_takes_no_masks():
     model = nets.mlp()
     model.quantize("int8")
-    with pytest.raises(ValueError, match="not quantised.*int8"):
+    with pytest.raises(ValueError, match="not quantized.*int8"):
         kt.masked(model)
 
 
@@ -249,7 +249,7 @@ def test_a_stripped_model_takes_lora():
     np.testing.assert_allclose(outputs(plain), outputs(model), rtol=1e-5, atol=1e-6)
 
 
-def test_layers_without_masks_may_be_quantised():
+def test_layers_without_masks_may_be_quantized():
     model = compiled(kt.masked(nets.mlp(), keep_dense="last"))
     mask = nets.half_mask(model)
     kt.set_mask(model, mask)

@@ -7,7 +7,7 @@ import pytest
 
 import kerasticket as kt
 from kerasticket.params import differing
-from kerasticket.pruning.callbacks import GradualPruning, NOfM, PruneAtInitialisation, Schedule
+from kerasticket.pruning.callbacks import GradualPruning, NOfM, PruneAtInitialization, Schedule
 
 STEPS = Schedule(0.8, end=10, frequency=2, unit="step")
 
@@ -94,9 +94,9 @@ def test_the_scope_unit_reaches_every_target_of_a_schedule():
         assert (left["b/kernel"] == 9 - round(0.8 * 9)).all()
 
 
-@pytest.mark.parametrize("control", [None, "reinitialised", "shuffled"])
+@pytest.mark.parametrize("control", [None, "reinitialized", "shuffled"])
 def test_a_second_fit_does_not_prune_again(control):
-    model, pruning = net(), PruneAtInitialisation("magnitude", 0.5, control=control)
+    model, pruning = net(), PruneAtInitialization("magnitude", 0.5, control=control)
     fit(model, [pruning], 3)
     weights, steps = kt.get_params(model), int(model.optimizer.iterations)
     fit(model, [pruning, _Stop()], 4, initial_epoch=3)
@@ -118,8 +118,8 @@ class _Stop(keras.callbacks.Callback):
 def test_a_restored_training_is_not_pruned_again(tmp_path):
     model, again = net(), net()
     with pytest.raises(KeyboardInterrupt):
-        fit(model, [keras.callbacks.BackupAndRestore(tmp_path), PruneAtInitialisation("magnitude", 0.5), Kill()], 4)
-    fit(again, [keras.callbacks.BackupAndRestore(tmp_path), PruneAtInitialisation("magnitude", 0.5)], 4)
+        fit(model, [keras.callbacks.BackupAndRestore(tmp_path), PruneAtInitialization("magnitude", 0.5), Kill()], 4)
+    fit(again, [keras.callbacks.BackupAndRestore(tmp_path), PruneAtInitialization("magnitude", 0.5)], 4)
     assert int(again.optimizer.iterations) == 16
     assert kt.sparsity(again) == pytest.approx(0.5, abs=0.01)
 
@@ -127,7 +127,7 @@ def test_a_restored_training_is_not_pruned_again(tmp_path):
 def test_a_network_that_was_trained_dense_is_pruned():
     model = net()
     fit(model, [], 2)
-    fit(model, [PruneAtInitialisation("magnitude", 0.5)], 1)
+    fit(model, [PruneAtInitialization("magnitude", 0.5)], 1)
     assert kt.sparsity(model) == pytest.approx(0.5, abs=0.01)
 
 
@@ -166,8 +166,8 @@ def test_numbers_of_numpy_are_numbers():
 
 def test_a_dict_with_rounds_goes_on_from_a_mask():
     model = net()
-    PruneAtInitialisation("magnitude", 0.5, scope="layer").find(model).apply(model)
-    ticket = PruneAtInitialisation("magnitude", {"*": 0.9}, rounds=5).find(model)
+    PruneAtInitialization("magnitude", 0.5, scope="layer").find(model).apply(model)
+    ticket = PruneAtInitialization("magnitude", {"*": 0.9}, rounds=5).find(model)
     for path, kept in ticket.mask.items():
         assert kept.sum() == kept.size - round(0.9 * kept.size), path
 
@@ -178,9 +178,9 @@ def test_the_sparsity_in_the_message_of_n_of_m_is_taken():
     model = kt.masked(keras.Sequential(stack))
     structure = NOfM(2, 4, ragged="dense")
     with pytest.raises(ValueError, match="gives this model") as error:
-        PruneAtInitialisation("magnitude", 0.3, structure=structure).find(model)
+        PruneAtInitialization("magnitude", 0.3, structure=structure).find(model)
     said = float(str(error.value).split("gives this model, ")[1].split()[0])
-    assert PruneAtInitialisation("magnitude", said, structure=structure).find(model).sparsity == pytest.approx(
+    assert PruneAtInitialization("magnitude", said, structure=structure).find(model).sparsity == pytest.approx(
         said, abs=1e-6
     )
 
@@ -189,18 +189,18 @@ def test_a_target_may_name_what_the_user_wrote():
     inputs = keras.Input((6, 4))
     x = keras.layers.LSTM(5, name="read")(inputs)
     model = kt.masked(keras.Model(inputs, keras.layers.Dense(2, name="out")(x)))
-    ticket = PruneAtInitialisation("magnitude", {"read": 0.5}).find(model)
+    ticket = PruneAtInitialization("magnitude", {"read": 0.5}).find(model)
     shares = {path: 1 - kept.mean() for path, kept in ticket.mask.items()}
     assert [round(share, 1) for share in shares.values()] == [0.5, 0.5, 0.0]
 
 
-def test_reinitialising_keeps_what_was_measured_on_data():
-    normalise = keras.layers.Normalization(name="normalise")
-    normalise.adapt(np.array([[1.0, 10.0], [3.0, 30.0]]))
-    stack = [keras.Input((2,)), normalise, keras.layers.Dense(3, name="a"), keras.layers.Dense(2, name="b")]
+def test_reinitializing_keeps_what_was_measured_on_data():
+    normalize = keras.layers.Normalization(name="normalize")
+    normalize.adapt(np.array([[1.0, 10.0], [3.0, 30.0]]))
+    stack = [keras.Input((2,)), normalize, keras.layers.Dense(3, name="a"), keras.layers.Dense(2, name="b")]
     ticket = kt.Ticket.dense(kt.masked(keras.Sequential(stack)))
-    again = ticket.reinitialised(seed=1)
-    np.testing.assert_array_equal(again.params["normalise/mean"], ticket.params["normalise/mean"])
+    again = ticket.reinitialized(seed=1)
+    np.testing.assert_array_equal(again.params["normalize/mean"], ticket.params["normalize/mean"])
     assert (again.params["a/kernel"] != ticket.params["a/kernel"]).all()
 
 

@@ -66,11 +66,11 @@ def test_masks_and_sparse_weights(name, expected):
 def test_a_distilled_set(name, expected):
     distilled = kt.data.DistilledSet.load(GOLDEN / f"{name}.h5")
     check(expected, name, {"images": distilled.images, "labels": distilled.labels})
-    assert distilled.space == ("normalised" if name == "hard" else "unit")
+    assert distilled.space == ("normalized" if name == "hard" else "unit")
 
 
 def test_results_of_an_analysis(expected):
     surface = Surface.load(GOLDEN / "surface.h5")
     check(expected, "surface", {"loss": surface.loss, "coordinates": surface.coordinates})
-    assert surface.filter_normalised
+    assert surface.filter_normalized
     check(expected, "diagonal", Diagonal.load(GOLDEN / "diagonal.h5").values)

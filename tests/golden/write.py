@@ -64,7 +64,7 @@ def surface_of(rng: np.random.Generator) -> Surface:
         net_accuracy=rng.random(nets),
         lengths=(1.0, 2.0),
         cosine=0.25,
-        filter_normalised=True,
+        filter_normalized=True,
     )
 
 
@@ -99,7 +99,7 @@ def write() -> None:
     images = rng.random((6, 8, 8, 3)).astype("float32")
     of_set = {"class_names": ("a", "b", "c"), "source": "golden:1/train", "method": "by hand"}
     of_set |= {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4)}
-    hard = kt.data.DistilledSet(images, np.repeat(np.arange(3), 2), **of_set, space="normalised", factor=2)
+    hard = kt.data.DistilledSet(images, np.repeat(np.arange(3), 2), **of_set, space="normalized", factor=2)
     soft = kt.data.DistilledSet(images, rng.dirichlet(np.ones(3), 6).astype("float32"), **of_set)
     for name, distilled in (("hard", hard), ("soft", soft)):
         distilled.save(HERE / f"{name}.h5")

@@ -7,7 +7,7 @@ import kerasticket as kt
 
 
 def norm_net() -> keras.Model:
-    """Batch normalisation of the inputs themselves, then another one."""
+    """Batch normalization of the inputs themselves, then another one."""
     inputs = keras.Input((6, 6, 3), name="images")
     x = layers.BatchNormalization(name="first")(inputs)
     x = layers.Conv2D(4, 3, name="conv")(x)

@@ -25,7 +25,7 @@ def test_values_equal_the_formula(shape):
 
 
 def test_gamma_and_beta_scale_and_shift():
-    """Outputs are gamma times the normalised input plus beta."""
+    """Outputs are gamma times the normalized input plus beta."""
     x = RNG.normal(size=(2, 4, 4, 2)).astype("float32")
     layer = InstanceNormalization()
     layer.build(x.shape)
@@ -75,7 +75,7 @@ def test_a_large_mean_costs_no_digits():
 
 
 def test_a_constant_channel_gives_zero():
-    """Where there is nothing to normalise, the output is beta."""
+    """Where there is nothing to normalize, the output is beta."""
     assert np.all(ops.convert_to_numpy(InstanceNormalization()(np.full((2, 4, 4, 3), 0.3, "float32"))) == 0)
 
 
@@ -112,7 +112,7 @@ def test_why_not_keras_group_normalization():
     assert shift_curvature(keras.layers.GroupNormalization(groups=-1, epsilon=1e-5)) > 0.05
 
 
-def test_integers_are_normalised_and_masks_end_at_the_pooling():
+def test_integers_are_normalized_and_masks_end_at_the_pooling():
     """Bytes would lose what is negative; a mask of all positions does not fit the pooled ones."""
     pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), np.uint8)
     norm = kt.layers.InstanceNormalization(name="norm")

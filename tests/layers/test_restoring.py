@@ -135,7 +135,7 @@ def find(model):
             raise Stop
         return criteria.magnitude(model, params, mask, data, rng)
 
-    kt.callbacks.PruneAtInitialisation(own, 0.9, rounds=3).find(model)
+    kt.callbacks.PruneAtInitialization(own, 0.9, rounds=3).find(model)
 
 
 def evaluate(model):

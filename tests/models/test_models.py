@@ -91,7 +91,7 @@ class TestEveryModel:
         assert not np.allclose(first, second)
 
     def test_is_saved_and_loaded(self, name, tmp_path):
-        """The initialisers are registered, so that a model file opens without custom objects."""
+        """The initializers are registered, so that a model file opens without custom objects."""
         model = small(name)
         model.save(tmp_path / "model.keras")
         loaded = keras.saving.load_model(tmp_path / "model.keras")
@@ -158,7 +158,7 @@ def torch_spread(fan_in: int) -> float:
 
 
 @pytest.mark.parametrize("name", ["convnet", "alexnet"])
-def test_torch_default_initialisation(name):
+def test_torch_default_initialization(name):
     """Kernels and biases are uniform in +-1/sqrt(fan_in) of their layer."""
     model = MODELS[name](seed=0)
     for layer in model.layers:
@@ -173,7 +173,7 @@ def test_torch_default_initialisation(name):
 
 
 @pytest.mark.parametrize("name", ["resnet10", "resnet_ap10"])
-def test_resnet_initialisation(name):
+def test_resnet_initialization(name):
     """Convolutions are N(0, 2 / fan_out), not truncated; the classifier is torch's default."""
     model = MODELS[name](seed=0)
     for layer in model.layers:
@@ -189,7 +189,7 @@ def test_resnet_initialisation(name):
     assert np.abs(ops.convert_to_numpy(logits.bias)).max() > 0
 
 
-def test_lenet_initialisation():
+def test_lenet_initialization():
     """Kernels are N(0, 2 / (fan_in + fan_out)), biases 0."""
     layer = MODELS["lenet_300_100"](seed=0).get_layer("hidden_1")
     assert ops.convert_to_numpy(layer.kernel).std() == pytest.approx(math.sqrt(2 / (784 + 300)), rel=0.02)
@@ -210,13 +210,13 @@ def test_seeded_draws_are_those_of_numpy():
         ({"distribution": "normal", "spread": 1.0, "seed": -1}, "seed >= 0"),
     ],
 )
-def test_the_initialiser_refuses(arguments, message):
+def test_the_initializer_refuses(arguments, message):
     """Each error names the argument."""
     with pytest.raises(ValueError, match=message):
         SeededInitializer(**arguments)
 
 
-def test_initialisers_survive_their_configuration():
+def test_initializers_survive_their_configuration():
     """Keras rebuilds them from their registered name."""
     initializer = glorot_normal(3, 4, 0, "dense_1")
     twin = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(initializer))

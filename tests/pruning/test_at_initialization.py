@@ -1,4 +1,4 @@
-"""Pruning at initialisation: exact targets in one step or many, tickets that train, sanity checks, bad input."""
+"""Pruning at initialization: exact targets in one step or many, tickets that train, sanity checks, bad input."""
 
 import keras
 import nets
@@ -10,7 +10,7 @@ from kerasticket import masks
 from kerasticket.models.paths import raw_params
 from kerasticket.params import differing
 from kerasticket.pruning.at_initialization import CONTROLS
-from kerasticket.pruning.callbacks import NOfM, PruneAtInitialisation
+from kerasticket.pruning.callbacks import NOfM, PruneAtInitialization
 from kerasticket.pruning.criteria import CRITERIA
 from kerasticket.tickets import optimizer_state
 
@@ -30,7 +30,7 @@ def counts(mask: masks.Mask) -> dict[str, int]:
 def test_every_method_reaches_the_target_exactly_and_repeats(method, rounds):
     model = compiled()
     before = raw_params(model)
-    prune = PruneAtInitialisation(method, 0.8, rounds=rounds, data=nets.batch(model), seed=2)
+    prune = PruneAtInitialization(method, 0.8, rounds=rounds, data=nets.batch(model), seed=2)
     ticket, again = prune.find(model), prune.find(model)
     assert ticket.kept == 128 - round(0.8 * 128)
     assert not differing(ticket.mask, again.mask)
@@ -43,7 +43,7 @@ def test_the_training_is_that_of_the_ticket():
     model = compiled()
     x, y = nets.batch(model)
     before = kt.get_params(model)
-    prune = PruneAtInitialisation("snip", 0.8, data=(x, y))
+    prune = PruneAtInitialization("snip", 0.8, data=(x, y))
     model.fit(x, y, epochs=1, callbacks=[prune], shuffle=False, verbose=0)
     trained = kt.get_params(model)
     assert not differing(prune.dense.params, before)
@@ -63,31 +63,31 @@ def test_the_densities_of_many_rounds_fall_exponentially():
         kept.append(masks.kept(mask))
         return CRITERIA["magnitude"](model, params, mask, data, rng)
 
-    PruneAtInitialisation(watched, 1 - 0.5**4, rounds=4).find(compiled())
+    PruneAtInitialization(watched, 1 - 0.5**4, rounds=4).find(compiled())
     assert kept == [128, 64, 32, 16]
 
 
 def test_patterns_have_densities_of_their_own():
-    ticket = PruneAtInitialisation("magnitude", {"conv": 0.75, "classifier": 0.5}, rounds=3).find(compiled())
+    ticket = PruneAtInitialization("magnitude", {"conv": 0.75, "classifier": 0.5}, rounds=3).find(compiled())
     assert counts(ticket.mask) == {"conv/kernel": 27, "classifier/kernel": 10}
 
 
 def test_synflow_takes_a_hundred_rounds_and_others_one():
-    assert PruneAtInitialisation("synflow", 0.5).rounds == 100
-    assert PruneAtInitialisation("grasp", 0.5).rounds == 1
-    assert PruneAtInitialisation("synflow", 0.5, rounds=2).rounds == 2
+    assert PruneAtInitialization("synflow", 0.5).rounds == 100
+    assert PruneAtInitialization("grasp", 0.5).rounds == 1
+    assert PruneAtInitialization("synflow", 0.5, rounds=2).rounds == 2
 
 
 @pytest.mark.parametrize("control", CONTROLS)
 def test_sanity_checks_keep_the_layers_shares(control):
     model = compiled()
     options = {"rounds": 3, "data": nets.batch(model), "seed": 1}
-    plain = PruneAtInitialisation("snip", 0.7, **options).find(model)
-    checked = PruneAtInitialisation("snip", 0.7, control=control, **options).find(model)
+    plain = PruneAtInitialization("snip", 0.7, **options).find(model)
+    checked = PruneAtInitialization("snip", 0.7, control=control, **options).find(model)
     assert counts(checked.mask) == counts(plain.mask)
     assert checked.round == plain.round
-    same_mask, same_weights = not differing(checked.mask, plain.mask), control != "reinitialised"
-    assert same_mask == (control == "reinitialised")
+    same_mask, same_weights = not differing(checked.mask, plain.mask), control != "reinitialized"
+    assert same_mask == (control == "reinitialized")
     dense = kt.Ticket.dense(model)
     assert same_weights == (not differing(checked.params, masks.zeroed(dense.params, checked.mask)))
     checked.apply(model)
@@ -96,12 +96,12 @@ def test_sanity_checks_keep_the_layers_shares(control):
 
 def test_inverted_keeps_the_lowest_scores_of_each_layer():
     model = compiled()
-    checked = PruneAtInitialisation("magnitude", 0.75, control="inverted", scope="layer").find(model)
+    checked = PruneAtInitialization("magnitude", 0.75, control="inverted", scope="layer").find(model)
     for path, mask in checked.mask.items():
         weights = np.abs(kt.get_params(model)[path])
         assert mask.sum() == mask.size - round(0.75 * mask.size)
         assert weights[mask].max() <= weights[~mask].min()
-    many = PruneAtInitialisation("magnitude", 0.75, control="inverted", scope="layer", rounds=5).find(model)
+    many = PruneAtInitialization("magnitude", 0.75, control="inverted", scope="layer", rounds=5).find(model)
     assert not differing(many.mask, checked.mask)  # the order of removal is that of the scores
     assert checked.stages[0]["control"] == "inverted"
 
@@ -109,16 +109,16 @@ def test_inverted_keeps_the_lowest_scores_of_each_layer():
 def test_it_goes_on_from_a_mask():
     model = compiled()
     kt.set_mask(model, nets.half_mask(model))
-    ticket = PruneAtInitialisation("magnitude", 0.9, rounds=3).find(model)
+    ticket = PruneAtInitialization("magnitude", 0.9, rounds=3).find(model)
     assert ticket.kept == 128 - round(0.9 * 128)
     assert masks.is_nested(ticket.mask, kt.get_mask(model))
 
 
 def test_structures_are_kept():
     model = compiled(nets.mlp)
-    prune = PruneAtInitialisation("magnitude", 0.5, structure=NOfM(1, 2), control="reinitialised")
+    prune = PruneAtInitialization("magnitude", 0.5, structure=NOfM(1, 2), control="reinitialized")
     assert (prune.find(model).mask["hidden/kernel"].reshape(3, 2, 8).sum(1) == 1).all()
-    filters = PruneAtInitialisation("snip", 0.5, structure="filters", scope="layer", rounds=2, data=nets.batch(model))
+    filters = PruneAtInitialization("snip", 0.5, structure="filters", scope="layer", rounds=2, data=nets.batch(model))
     assert filters.find(model).mask["hidden/kernel"].any(0).sum() == 4
 
 
@@ -137,7 +137,7 @@ def test_structures_are_kept():
 )
 def test_bad_arguments_are_refused_at_once(options, message):
     with pytest.raises(ValueError, match=message):
-        PruneAtInitialisation(**{"criterion": "snip", "sparsity": 0.5, **options})
+        PruneAtInitialization(**{"criterion": "snip", "sparsity": 0.5, **options})
 
 
 def test_bad_models_and_data_are_refused_before_training():
@@ -145,13 +145,13 @@ def test_bad_models_and_data_are_refused_before_training():
     x, y = nets.batch(model)
     before = kt.get_params(model)
     with pytest.raises(ValueError, match="'snip' needs examples"):
-        model.fit(x, y, callbacks=[PruneAtInitialisation("snip", 0.5)], verbose=0)
+        model.fit(x, y, callbacks=[PruneAtInitialization("snip", 0.5)], verbose=0)
     with pytest.raises(ValueError, match="'hiden', which matches none.*Did you mean 'hidden'"):
-        model.fit(x, y, callbacks=[PruneAtInitialisation("magnitude", {"hiden": 0.5})], verbose=0)
+        model.fit(x, y, callbacks=[PruneAtInitialization("magnitude", {"hiden": 0.5})], verbose=0)
     assert not differing(before, kt.get_params(model))
     plain = nets.compile_for_test(nets.mlp())
     with pytest.raises(ValueError, match="model with masked layers"):
-        plain.fit(x, y, callbacks=[PruneAtInitialisation("magnitude", 0.5)], verbose=0)
+        plain.fit(x, y, callbacks=[PruneAtInitialization("magnitude", 0.5)], verbose=0)
     kt.set_mask(model, nets.half_mask(model))
     with pytest.raises(ValueError, match="sparsity that the mask has.*target=0.1"):
-        PruneAtInitialisation("magnitude", 0.1).find(model)
+        PruneAtInitialization("magnitude", 0.1).find(model)

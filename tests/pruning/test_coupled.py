@@ -135,7 +135,7 @@ def test_a_group_that_would_be_emptied_keeps_a_channel_or_is_refused():
 @pytest.mark.parametrize("make", [chain, residual])
 def test_compact_takes_what_was_pruned(make):
     model = make()
-    kt.callbacks.PruneAtInitialisation("magnitude", 0.5, scope="layer", structure=COUPLED).find(model).apply(model)
+    kt.callbacks.PruneAtInitialization("magnitude", 0.5, scope="layer", structure=COUPLED).find(model).apply(model)
     compacted = kt.compact(model)
     x = np.random.default_rng(0).normal(size=(5, 4, 4, 3)).astype("float32")
     np.testing.assert_allclose(compacted.model.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-5)

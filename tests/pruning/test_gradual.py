@@ -1,4 +1,4 @@
-"""Gradual pruning and pruning at initialisation in real fits: exact sparsities, exact zeros, what is refused."""
+"""Gradual pruning and pruning at initialization in real fits: exact sparsities, exact zeros, what is refused."""
 
 import keras
 import nets

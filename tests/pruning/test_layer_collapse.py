@@ -47,7 +47,7 @@ def model():
 
 
 def find(model: keras.Model, criterion: str, compression: float, **options) -> kt.Ticket:
-    prune = kt.callbacks.PruneAtInitialisation(criterion, 1 - 1 / compression, data=data(), **options)
+    prune = kt.callbacks.PruneAtInitialization(criterion, 1 - 1 / compression, data=data(), **options)
     return prune.find(model)
 
 

@@ -61,7 +61,7 @@ def test_the_rounds_of_the_presets_prune_80_90_and_98_percent():
         assert [round(100 * (1 - count / 10**6)) for count in kept] == [80, 90, 98]
 
 
-def test_imp_is_rewound_and_the_others_start_at_initialisation(run):
+def test_imp_is_rewound_and_the_others_start_at_initialization(run):
     folder, _ = run
     epochs = {kind: kt.Ticket.load(folder / f"seed_0/{kind}/round_03/ticket.keras").rewind_epoch for kind in CRITERIA}
     assert set(epochs.values()) == {0}

@@ -138,7 +138,7 @@ def test_the_command_that_a_preset_names_makes_the_set_that_it_needs(tmp_path):
     assert made.augmentation == wanted.augmentation
 
 
-def test_tickets_share_the_initialisation_and_the_sparsities(whole_run):
+def test_tickets_share_the_initialization_and_the_sparsities(whole_run):
     found = tickets(whole_run)
     dense = found["seed_0/dense/round_00/ticket.keras"]
     for kind in ("imp", "synthetic", "random"):

@@ -182,7 +182,7 @@ def bowl(height: float, kind: str = "paper") -> Surface:
     return Surface(kind, "none", coordinates, loss, 1 - loss / 9, positions, distances, loss[:4], loss[:4], (1, 1), 0.1)
 
 
-def test_panels_share_their_colours_and_mark_the_networks_that_are_in_view():
+def test_panels_share_their_colors_and_mark_the_networks_that_are_in_view():
     figure = figures.landscapes({"dense": bowl(1), "imp": bowl(0.1), "synthetic": bowl(0.01)}, "loss", "title")
     *panels, bar = figure.axes
     assert [axes.get_title() for axes in panels] == ["dense", "imp", "synthetic"]

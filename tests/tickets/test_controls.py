@@ -139,7 +139,7 @@ def test_the_dense_weights_of_seeded_models_need_not_be_given(name):
 
 
 def seeded_keras() -> keras.Model:
-    """Keras' own initialisers, all with a seed of their own."""
+    """Keras' own initializers, all with a seed of their own."""
     inputs = keras.Input((6,), name="features")
     x = keras.layers.Dense(8, kernel_initializer=keras.initializers.HeNormal(seed=1), name="hidden")(inputs)
     x = keras.layers.Dropout(0.5, seed=2, name="drop")(x)
@@ -148,9 +148,9 @@ def seeded_keras() -> keras.Model:
 
 
 @pytest.mark.parametrize("build", [nets.small_convnet, nets.nested, seeded_lenet, seeded_keras])
-def test_reinitialised_draws_every_random_weight_and_keeps_the_rest(build):
+def test_reinitialized_draws_every_random_weight_and_keeps_the_rest(build):
     _, ticket = pruned_twice(build)
-    one, again, other = ticket.reinitialised(0), ticket.reinitialised(0), ticket.reinitialised(1)
+    one, again, other = ticket.reinitialized(0), ticket.reinitialized(0), ticket.reinitialized(1)
     assert not differing(one.mask, ticket.mask)
     assert not differing(one.params, again.params)
     for path, mask in ticket.mask.items():
@@ -160,30 +160,30 @@ def test_reinitialised_draws_every_random_weight_and_keeps_the_rest(build):
     for path in ticket.params:
         if path not in ticket.mask:  # zero biases, fresh statistics, seed states
             np.testing.assert_array_equal(one.params[path], ticket.params[path])
-    assert one.stages[-1] == {"name": "reinitialised", "seed": 0, "first_round": 2, "last_round": 2}
+    assert one.stages[-1] == {"name": "reinitialized", "seed": 0, "first_round": 2, "last_round": 2}
     assert (one.round, one.rewind_epoch, one.optimizer) == (2, 0, {})
     one.apply(kt.masked(build()))
 
 
-def test_reinitialised_weights_have_the_spread_of_their_initialiser():
+def test_reinitialized_weights_have_the_spread_of_their_initializer():
     _, ticket = pruned_twice(lambda: kt.models.lenet_300_100((10, 10, 1), 4, seed=7))
-    kernel, mask = ticket.reinitialised(0).params["hidden_1/kernel"], ticket.mask["hidden_1/kernel"]
+    kernel, mask = ticket.reinitialized(0).params["hidden_1/kernel"], ticket.mask["hidden_1/kernel"]
     assert kernel[mask].std() == pytest.approx((2 / (100 + 300)) ** 0.5, rel=0.03)
 
 
-def test_reinitialised_models_of_ours_are_the_same_on_every_backend():
+def test_reinitialized_models_of_ours_are_the_same_on_every_backend():
     _, ticket = pruned_twice(seeded_lenet)
-    kernel = kt.Ticket.dense(ticket.reinitialised(5).model()).params["logits/kernel"]
+    kernel = kt.Ticket.dense(ticket.reinitialized(5).model()).params["logits/kernel"]
     first = kernel[ticket.mask["logits/kernel"]][:3]
     np.testing.assert_allclose(first, [-0.0523885787, 0.0220521148, -0.0893713608], rtol=1e-6)
 
 
-def test_reinitialising_leaves_the_global_random_state_alone():
+def test_reinitializing_leaves_the_global_random_state_alone():
     _, ticket = pruned_twice()
     random.seed(0)
     expected = random.random()
     random.seed(0)
-    ticket.reinitialised(1)
+    ticket.reinitialized(1)
     assert random.random() == expected
 
 
@@ -203,12 +203,12 @@ def restless() -> keras.Model:
 def test_what_cannot_be_drawn_again_is_refused():
     dense, ticket = pruned_twice(restless)
     with pytest.raises(ValueError, match=r"follow from seeds.*classifier/kernel"):
-        ticket.reinitialised(0)
+        ticket.reinitialized(0)
     with pytest.raises(ValueError, match=r"dense=imp.tickets\[0\]"):
         ticket.shuffled(0)
     ticket.shuffled(0, dense=dense)
     with pytest.raises(ValueError, match="subclassed"):
-        dataclasses.replace(ticket, architecture=None).reinitialised(0)
+        dataclasses.replace(ticket, architecture=None).reinitialized(0)
 
 
 def test_a_trained_ticket_needs_its_dense_ticket():
@@ -242,7 +242,7 @@ def test_seeds_are_whole_numbers(seed):
     with pytest.raises(ValueError, match="whole number of at least 0"):
         ticket.shuffled(seed, dense=dense)
     with pytest.raises(ValueError, match="whole number of at least 0"):
-        ticket.reinitialised(seed)
+        ticket.reinitialized(seed)
 
 
 def test_an_unknown_scope_is_refused():

@@ -199,4 +199,4 @@ def test_a_subclassed_model_is_pruned_by_the_callback_and_controlled():
     control.apply(model)
     control.verify(model)
     with pytest.raises(ValueError, match="ticket that holds its architecture"):
-        ticket.reinitialised(0)
+        ticket.reinitialized(0)

@@ -240,7 +240,7 @@ for name in {list(MODELS)}:
         np.testing.assert_allclose(here, there["y"], atol=1e-4, rtol=1e-4)
 
 
-def test_adapted_normalisation_keeps_its_outputs():
+def test_adapted_normalization_keeps_its_outputs():
     inputs = keras.Input((6,), name="features")
     norm = layers.Normalization(name="norm")
     x = np.random.default_rng(0).normal(3, 2, (64, 6)).astype("float32")

@@ -121,7 +121,7 @@ def test_verify_sees_a_pruned_weight_that_came_back():
         ticket.verify(model)
 
 
-def test_a_ticket_at_initialisation_gives_a_fresh_optimizer():
+def test_a_ticket_at_initialization_gives_a_fresh_optimizer():
     ticket, model = warm_ticket()
     ticket = dataclasses.replace(ticket, optimizer={}, rewind_epoch=0)
     ticket.apply(model)

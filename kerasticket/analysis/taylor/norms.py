@@ -1,4 +1,4 @@
-"""Rules of normalisation layers: InstanceNormalization, and BatchNormalization, which is linear in inference mode."""
+"""Rules of normalization layers: InstanceNormalization, and BatchNormalization, which is linear in inference mode."""
 
 import math
 from collections.abc import Callable
@@ -56,7 +56,7 @@ def _mean(x, like):
 
 
 def _instance_norm(layer, x, gamma, beta) -> tuple:
-    """Centred x, 1 / std, and the ReLU and the pooling behind the norm as one linear function."""
+    """Centered x, 1 / std, and the ReLU and the pooling behind the norm as one linear function."""
     c = x - _mean(x, x)
     s = ops.rsqrt(_mean(c * c, x) + layer.epsilon)
     kept = ops.cast(c * s * gamma + beta > 0, x.dtype) if layer.relu else ops.ones((), x.dtype)
@@ -83,7 +83,7 @@ def _instance_norm_carry(layer, x, jet: Jet) -> Jet:
     x = jet.of(x)
     c, s, behind = _instance_norm(layer, x, gamma, beta)
     c1, c2 = jet.first - _mean(jet.first, x), jet.second - _mean(jet.second, x)
-    # The normalised x is c s with s = (v + epsilon)^(-1/2), where v is the mean of c^2.
+    # The normalized x is c s with s = (v + epsilon)^(-1/2), where v is the mean of c^2.
     v1 = 2 * _mean(c * c1, x)
     v2 = 2 * (_mean(c1 * c1, x) + _mean(c * c2, x))
     s1 = -v1 / 2 * s**3

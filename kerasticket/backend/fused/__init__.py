@@ -92,7 +92,7 @@ def _compiled_whole_by_xla() -> bool:
 
 
 def instance_norm(x, gamma, beta, *, epsilon: float, relu: bool = False, pool: int = 1):
-    """Instance normalisation over all positions, then scale, shift, ReLU and average pooling: one operation.
+    """Instance normalization over all positions, then scale, shift, ReLU and average pooling: one operation.
 
     Args:
         x: (batch, ..., channels), one to three axes of positions; floating.
@@ -140,7 +140,7 @@ _INSTANCE_NORM = {"tensorflow": _tensorflow_instance_norm, "torch": _torch_insta
 
 
 def batch_norm(x, gamma, beta, *, epsilon: float):
-    """Batch normalisation with the statistics of this batch, then scale and shift.
+    """Batch normalization with the statistics of this batch, then scale and shift.
 
     Args:
         x: (batch, ..., channels).

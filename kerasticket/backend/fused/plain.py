@@ -27,9 +27,9 @@ def _norm(x, gamma, beta, epsilon: float, axes: tuple[int, ...]):
     # Two passes: mean(x^2) - mean(x)^2 loses its digits where |mean| >> std, and needs a clip at 0 that cuts
     # derivatives where rounding made the variance negative.
     mean = _mean(x, axes)
-    centred = x - mean
-    variance = _mean(ops.square(centred), axes)
-    y = centred * (ops.rsqrt(variance + epsilon) * gamma) + beta
+    centered = x - mean
+    variance = _mean(ops.square(centered), axes)
+    y = centered * (ops.rsqrt(variance + epsilon) * gamma) + beta
     return y, mean, variance
 
 

@@ -149,7 +149,7 @@ def _apply(x, moments, gamma, beta, form: Form):
 
 @cluster
 def _partial_gradients(x, gamma, beta, slope, mean, scale, form: Form):
-    """Sums of dL/dy, real, and of dL/dy times the normalised x, imaginary, y before ReLU: (batch, groups, channels)."""
+    """Sums of dL/dy, real, and of dL/dy times the normalized x, imaginary, y before ReLU: (batch, groups, channels)."""
     pool = form.pool
     group = _group(x.shape[1] // pool, pool**2)
     slope = tf.reshape(slope, (-1, slope.shape[1] // group, group, *slope.shape[2:]))
@@ -181,7 +181,7 @@ def _gradients(x, gamma, beta, slope, mean, scale, parts, form: Form):
 
 @cluster
 def _partial_seconds(x, gamma, beta, slope, vector, mean, scale, form: Form):
-    """Sums over groups of positions: of the vector, real, and of it times the normalised x, imaginary; and of it times
+    """Sums over groups of positions: of the vector, real, and of it times the normalized x, imaginary; and of it times
     dL/dy, y before ReLU.
     """
     pool = form.pool
@@ -204,7 +204,7 @@ def _partial_seconds(x, gamma, beta, slope, vector, mean, scale, form: Form):
 
 @cluster
 def _seconds(x, gamma, beta, slope, vectors, mean, scale, reduced, form: Form):
-    """With n the normalised x, u = dL/dy before ReLU, v the vector and <> means over positions, <gradient of x, v> is
+    """With n the normalized x, u = dL/dy before ReLU, v the vector and <> means over positions, <gradient of x, v> is
     the sum of gamma * scale * u * (v - <v> - n <v n>): from its derivative in u follows that in the slope, from those
     in n and scale that in x.
     """

@@ -6,7 +6,7 @@ from typing import Any
 
 from kerasticket.data.augmentation.transforms import AUGMENTATIONS, Uniform
 
-COLOUR = ("brightness", "saturation", "contrast")
+COLOR = ("brightness", "saturation", "contrast")
 MOVES = ("crop", "scale", "rotate")
 
 
@@ -14,17 +14,17 @@ MOVES = ("crop", "scale", "rotate")
 class Augmentation:
     """What happens to a training batch, in this order; `asdict` gives JSON.
 
-    In [0, 1]: random resized crop, jitter, lighting. Then, normalised: flip, colour, one of `one_of`,
+    In [0, 1]: random resized crop, jitter, lighting. Then, normalized: flip, color, one of `one_of`,
     cutout (the order of DSA as IDC uses it). Last, on images and labels: CutMix.
 
     Attributes:
         flip: mirror with probability .5.
-        colour: brightness, saturation and contrast, all three.
+        color: brightness, saturation and contrast, all three.
         one_of: one of these is drawn per batch: "crop", "scale", "rotate".
         cutout: zero a box of half the side.
         random_resized_crop: least and greatest area as fractions, or None.
         jitter: greatest relative change of brightness, saturation and contrast in [0, 1]; 0: none.
-        lighting: standard deviation of ImageNet's colour noise; 0: none.
+        lighting: standard deviation of ImageNet's color noise; 0: none.
         cutmix: probability of CutMix per batch (Yun et al. 2019).
         siamese: one draw for the whole batch instead of one per image.
 
@@ -37,7 +37,7 @@ class Augmentation:
     """
 
     flip: bool = False
-    colour: bool = False
+    color: bool = False
     one_of: tuple[str, ...] = ()
     cutout: bool = False
     random_resized_crop: tuple[float, float] | None = None
@@ -70,8 +70,8 @@ class Augmentation:
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """The operations on normalised images, in order; of those in `one_of`, only one is applied."""
-        return ("flip",) * self.flip + COLOUR * self.colour + self.one_of + ("cutout",) * self.cutout
+        """The operations on normalized images, in order; of those in `one_of`, only one is applied."""
+        return ("flip",) * self.flip + COLOR * self.color + self.one_of + ("cutout",) * self.cutout
 
 
 def draw(xp, recipe: Augmentation, uniform: Uniform, count) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def augment_unit(xp, recipe: Augmentation, images, parameters: dict[str, Any]):
 
 
 def augment(xp, recipe: Augmentation, images, parameters: dict[str, Any]):
-    """The operations of `recipe` on normalised images, (n, height, width, channels), without CutMix.
+    """The operations of `recipe` on normalized images, (n, height, width, channels), without CutMix.
 
     Differentiable with respect to the images. `parameters` are those of `draw`; with one row they apply to
     any number of images, which is how real and synthetic images share a draw (DSA's Siamese augmentation).
@@ -143,7 +143,7 @@ def _one_of(xp, recipe: Augmentation, images, parameters: dict[str, Any]):
 def cutmix(xp, recipe: Augmentation, images, labels, parameters: dict[str, Any]):
     """CutMix (Yun et al. 2019): with probability `recipe.cutmix`, a box of every image comes from a partner.
 
-    The box has the area 1 - lambda with lambda ~ Beta(1, 1), its centre is uniform, and it is cut where the
+    The box has the area 1 - lambda with lambda ~ Beta(1, 1), its center is uniform, and it is cut where the
     image ends; labels are mixed by the area that it really has. One box and one lambda serve the whole
     batch.
 
@@ -167,25 +167,25 @@ def cutmix(xp, recipe: Augmentation, images, labels, parameters: dict[str, Any])
     return images, labels * (1 - share) + xp.take(labels, parameters["partners"], axis=0) * share
 
 
-def _interval(xp, side, centre, length: int):
-    """(length,): 1.0 where a pixel lies in an interval of `side` around `centre` (fractions), else 0.0."""
+def _interval(xp, side, center, length: int):
+    """(length,): 1.0 where a pixel lies in an interval of `side` around `center` (fractions), else 0.0."""
     size = xp.floor(side * length)
-    first = xp.floor(centre * length) - xp.floor(size / 2)
+    first = xp.floor(center * length) - xp.floor(size / 2)
     pixel = xp.cast(xp.arange(length), "float32")
     inside = xp.logical_and(pixel > first - 0.5, pixel < first + xp.floor(size / 2) * 2 - 0.5)
     return xp.cast(inside, "float32")
 
 
 # What the paper's authors train CIFAR networks with, on real and on decoded distilled images (protocol.md).
-PAPER_CIFAR = Augmentation(flip=True, colour=True, one_of=MOVES, cutmix=0.5)
+PAPER_CIFAR = Augmentation(flip=True, color=True, one_of=MOVES, cutmix=0.5)
 # The same for ImageNet-10.
 PAPER_IMAGENET = Augmentation(flip=True, random_resized_crop=(0.5, 1.0), jitter=0.4, lighting=0.1, cutmix=1.0)
 # Digits as IDC trains MNIST: a mirrored digit is no digit, and CutMix blurs small ones.
-DIGITS = Augmentation(colour=True, one_of=MOVES)
+DIGITS = Augmentation(color=True, one_of=MOVES)
 # IDC's matching set "color_crop_cutout": one draw for real and synthetic images together.
-MATCHING = Augmentation(colour=True, one_of=("crop",), cutout=True, siamese=True)
+MATCHING = Augmentation(color=True, one_of=("crop",), cutout=True, siamese=True)
 # What IDC trains the networks with that it matches on.
-IDC_TRAINING = Augmentation(colour=True, one_of=("crop",), cutmix=0.5)
+IDC_TRAINING = Augmentation(color=True, one_of=("crop",), cutmix=0.5)
 
 RECIPES = {
     "paper-cifar": PAPER_CIFAR,

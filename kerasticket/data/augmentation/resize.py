@@ -4,12 +4,12 @@ import numpy as np
 
 
 def bilinear(target: int, source: int) -> np.ndarray:
-    """(target, source) float32 weights of bilinear interpolation with half-pixel centres and no antialiasing.
+    """(target, source) float32 weights of bilinear interpolation with half-pixel centers and no antialiasing.
 
     Equal to torch's `interpolate(mode="bilinear", align_corners=False)` along one axis.
     """
-    centres = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
-    return np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(source))).astype(np.float32)
+    centers = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
+    return np.maximum(0, 1 - np.abs(centers[:, None] - np.arange(source))).astype(np.float32)
 
 
 def nearest(target: int, source: int) -> np.ndarray:

@@ -6,7 +6,7 @@ TensorFlow, so that two batches can share them. Parameters have one row per imag
 whole batch ("Siamese").
 
 Definitions and constants: DSA (Zhao & Bilen 2021, `ParamDiffAug`) and IDC (Kim et al. 2022), see each
-function. Unless it says otherwise an operation acts on *normalised* images (n, height, width, channels) and
+function. Unless it says otherwise an operation acts on *normalized* images (n, height, width, channels) and
 fills with zeros.
 """
 
@@ -30,11 +30,11 @@ ROTATE_DEGREES = 15.0
 CROP_PAD = 0.125
 CUTOUT_SIDE = 0.5
 ASPECT_RATIO = (3 / 4, 4 / 3)
-# Principal axes of ImageNet's colours (Krizhevsky et al. 2012), in columns, times their spread.
+# Principal axes of ImageNet's colors (Krizhevsky et al. 2012), in columns, times their spread.
 LIGHTING_AXES = np.array(
     [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]], np.float32
 ) * np.array([0.2175, 0.0188, 0.0045], np.float32)
-GREY = np.array([0.299, 0.587, 0.114], np.float32)
+GRAY = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def _column(xp, parameters, images, index: int | None = None):
@@ -73,13 +73,13 @@ def crop(xp, images, draws):
 
 
 def scale(xp, images, factors):
-    """Reads at `factors` (n, 2: vertical, horizontal) times the distance from the centre: above 1 shrinks."""
+    """Reads at `factors` (n, 2: vertical, horizontal) times the distance from the center: above 1 shrinks."""
     positions = [_scaled(xp, factors[:, axis], images.shape[1 + axis]) for axis in (0, 1)]
     return sample(xp, images, *positions)
 
 
 def rotate(xp, images, angles):
-    """Rotates around the centre by `angles` (n,) radians; in pixels (DSA: in sides, equal on squares)."""
+    """Rotates around the center by `angles` (n,) radians; in pixels (DSA: in sides, equal on squares)."""
     height, width = images.shape[1:3]
     down = xp.reshape(pixels(xp, height), (-1, 1)) - (height - 1) / 2
     right = pixels(xp, width) - (width - 1) / 2
@@ -90,12 +90,12 @@ def rotate(xp, images, angles):
     return gather(xp, images, rows, columns)
 
 
-def cutout(xp, images, centres):
-    """Zeroes a box of half the side around `centres` (n, 2: fractions), cut where the image ends."""
+def cutout(xp, images, centers):
+    """Zeroes a box of half the side around `centers` (n, 2: fractions), cut where the image ends."""
     height, width = images.shape[1:3]
     inside = xp.logical_and(
-        xp.reshape(_near(xp, centres[:, 0], height), (-1, height, 1, 1)),
-        xp.reshape(_near(xp, centres[:, 1], width), (-1, 1, width, 1)),
+        xp.reshape(_near(xp, centers[:, 0], height), (-1, height, 1, 1)),
+        xp.reshape(_near(xp, centers[:, 1], width), (-1, 1, width, 1)),
     )
     return images * xp.cast(xp.logical_not(inside), images.dtype)
 
@@ -121,14 +121,14 @@ def random_resized_crop(xp, images, boxes):
 def jitter(xp, images, factors):
     """Brightness, saturation and contrast of images in [0, 1] (IDC's ColorJitter), `factors` (n, 3) around 1.
 
-    Brightness multiplies, saturation blends with the pixel's grey, contrast with the image's mean grey; not
+    Brightness multiplies, saturation blends with the pixel's gray, contrast with the image's mean gray; not
     clipped, and always in this order, where IDC shuffles the order per image.
     """
-    grey = _grey(xp, images)
+    gray = _gray(xp, images)
     images = images * _column(xp, factors, images, 0)
-    grey = _grey(xp, images)
-    images = grey + (images - grey) * _column(xp, factors, images, 1)
-    mean = xp.mean(_grey(xp, images), axis=(1, 2, 3), keepdims=True)
+    gray = _gray(xp, images)
+    images = gray + (images - gray) * _column(xp, factors, images, 1)
+    mean = xp.mean(_gray(xp, images), axis=(1, 2, 3), keepdims=True)
     return mean + (images - mean) * _column(xp, factors, images, 2)
 
 
@@ -141,8 +141,8 @@ def lighting(xp, images, amounts):
     return images + xp.reshape(xp.cast(shift, images.dtype), (-1, 1, 1, 3))
 
 
-def _grey(xp, images):
-    weights = GREY if images.shape[3] == 3 else np.full(images.shape[3], 1 / images.shape[3], np.float32)
+def _gray(xp, images):
+    weights = GRAY if images.shape[3] == 3 else np.full(images.shape[3], 1 / images.shape[3], np.float32)
     return xp.sum(images * xp.cast(xp.convert_to_tensor(weights), images.dtype), axis=3, keepdims=True)
 
 
@@ -153,22 +153,22 @@ def _moved(xp, draws, side: int):
 
 
 def _scaled(xp, factors, side: int):
-    centre = (side - 1) / 2
-    return (pixels(xp, side) - centre) * xp.reshape(xp.cast(factors, "float32"), (-1, 1)) + centre
+    center = (side - 1) / 2
+    return (pixels(xp, side) - center) * xp.reshape(xp.cast(factors, "float32"), (-1, 1)) + center
 
 
 def _boxed(xp, length, draws, side: int):
     """Where the pixels of an enlarged box of `length` (n,), a fraction of the side, are read."""
     box = xp.reshape(length, (-1, 1)) * side
     start = xp.reshape(draws, (-1, 1)) * (side - box)
-    centres = (pixels(xp, side) + 0.5) * (box / side)
-    return start + xp.minimum(xp.maximum(centres - 0.5, 0.0), xp.maximum(box - 1, 0.0))
+    centers = (pixels(xp, side) + 0.5) * (box / side)
+    return start + xp.minimum(xp.maximum(centers - 0.5, 0.0), xp.maximum(box - 1, 0.0))
 
 
-def _near(xp, centres, side: int):
+def _near(xp, centers, side: int):
     """(n, side): which pixels lie in a box of `CUTOUT_SIDE` of the side."""
     size = int(side * CUTOUT_SIDE + 0.5)
-    first = xp.floor(xp.reshape(xp.cast(centres, "float32"), (-1, 1)) * (side + 1 - size % 2)) - size // 2
+    first = xp.floor(xp.reshape(xp.cast(centers, "float32"), (-1, 1)) * (side + 1 - size % 2)) - size // 2
     distance = pixels(xp, side) - first
     return xp.logical_and(distance > -0.5, distance < size - 0.5)
 
@@ -208,7 +208,7 @@ class Operation:
         draw: (xp, uniform, count, strength) -> parameters, `count` rows; `xp` and `uniform` of one library.
         identity: one row of parameters that changes nothing.
         strength: what an `Augmentation` may set; None: nothing.
-        unit_space: whether it acts on images in [0, 1] instead of normalised ones.
+        unit_space: whether it acts on images in [0, 1] instead of normalized ones.
     """
 
     apply: Callable

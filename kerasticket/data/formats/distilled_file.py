@@ -10,6 +10,7 @@ import numpy as np
 
 from kerasticket.files import hdf5, json_text
 
+OLD_SPACES = {"normalised": "normalized"}  # as files of before December 2026 spell them
 FORMAT = "kerasticket distilled set"
 VERSION = 1
 
@@ -65,6 +66,8 @@ def _values(file: h5py.File, arrays: set[str], described: set[str]) -> dict[str,
         if found is None:
             raise ValueError(f"it lacks '{name}'")
         values[name] = json_text.loads(found)
+    if isinstance(values.get("space"), str):
+        values["space"] = OLD_SPACES.get(values["space"], values["space"])
     return values | hdf5.arrays(file, sorted(arrays))
 
 

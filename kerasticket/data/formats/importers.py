@@ -150,9 +150,9 @@ FORMATS: dict[str, Format] = {
     "idc": Format(_pair, "unit", 2),
     "mtt": Format(_two_files, "zca"),
     "tesla": Format(_two_files, "zca"),
-    "dc": Format(_several, "normalised"),
-    "dsa": Format(_several, "normalised"),
-    "dm": Format(_several, "normalised"),
+    "dc": Format(_several, "normalized"),
+    "dsa": Format(_several, "normalized"),
+    "dm": Format(_several, "normalized"),
     "rded": Format(_image_files, "unit"),
     "arrays": Format(_arrays, "unit"),
     "folder": Format(_image_files, "unit"),
@@ -177,8 +177,8 @@ def read(
         format: a name in `FORMATS`.
         real: the training images that were distilled. They give class names, mean, std and, for ZCA, the whitening;
             and the space of the file is checked against them.
-        space: "unit", "normalised" or "zca"; default: the format's usual one (MTT, TESLA: "zca" for images of up to 32
-            pixels a side, "normalised" for larger ones).
+        space: "unit", "normalized" or "zca"; default: the format's usual one (MTT, TESLA: "zca" for images of up to 32
+            pixels a side, "normalized" for larger ones).
         factor: multi-formation cells per side; default: what IDC's folder name says, else the format's usual one
             (IDC: 2).
         index: which set of a file of several ("dc", "dsa", "dm").
@@ -228,7 +228,7 @@ def _usual_space(chosen: Format, path: Path, images: np.ndarray) -> str:
     """MTT and TESLA whiten images of 32 pixels alone, and write a copy that is whitened back."""
     if chosen.space == "zca" and _WHITENED_BACK in path.name:
         return "unit"
-    return "normalised" if chosen.space == "zca" and images[0].size > _ZCA_PIXELS else chosen.space
+    return "normalized" if chosen.space == "zca" and images[0].size > _ZCA_PIXELS else chosen.space
 
 
 def _usual_factor(chosen: Format, path: Path) -> int:
@@ -389,19 +389,19 @@ def evidence(distilled: DistilledSet, real: ImageSet) -> dict[str, Fit]:
     images, labels = distilled.decode()
     labels = labels.argmax(axis=1) if distilled.is_soft else labels
     rows, of_rows = _sample(real)
-    mean, std = (np.asarray(ours or of_real, np.float32) for ours, of_real in _normalisations(distilled, real))
-    spaces = {"unit": rows, "normalised": (rows - mean) / std}
+    mean, std = (np.asarray(ours or of_real, np.float32) for ours, of_real in _normalizations(distilled, real))
+    spaces = {"unit": rows, "normalized": (rows - mean) / std}
     pixels = math.prod(real.input_shape)
     if distilled.space == "zca" or (distilled.space != "unit" and pixels <= _ZCA_PIXELS):
         spaces["zca"] = ZCA.fit(real, distilled.zca.get("epsilon", EPSILON)).whitened(rows)
     found = {}
     for space, those in spaces.items():
-        centres = np.stack([those[of_rows == label].mean(axis=0) for label in range(real.num_classes)])
-        found[space] = Fit(_nearest_is_own(images, labels, centres), float(images.std() / those.std()))
+        centers = np.stack([those[of_rows == label].mean(axis=0) for label in range(real.num_classes)])
+        found[space] = Fit(_nearest_is_own(images, labels, centers), float(images.std() / those.std()))
     return found
 
 
-def _normalisations(distilled: DistilledSet, real: ImageSet):
+def _normalizations(distilled: DistilledSet, real: ImageSet):
     return (distilled.mean, real.mean), (distilled.std, real.std)
 
 
@@ -428,7 +428,7 @@ def _better_space(found: dict[str, Fit], told: str, count: int) -> str | None:
     return max(better, key=lambda space: better[space], default=None)
 
 
-def _nearest_is_own(images: np.ndarray, labels: np.ndarray, centres: np.ndarray) -> float:
-    rows, centres = images.reshape(len(images), -1), centres.reshape(len(centres), -1)
-    distances = (centres**2).sum(axis=1) - 2 * rows @ centres.T
+def _nearest_is_own(images: np.ndarray, labels: np.ndarray, centers: np.ndarray) -> float:
+    rows, centers = images.reshape(len(images), -1), centers.reshape(len(centers), -1)
+    distances = (centers**2).sum(axis=1) - 2 * rows @ centers.T
     return float(np.mean(distances.argmin(axis=1) == labels))

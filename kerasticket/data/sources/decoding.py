@@ -9,7 +9,7 @@ from kerasticket.data.images import (
     ImageSet,
     aligned_empty,
     check_labels,
-    check_normalisation,
+    check_normalization,
     choose_per_class,
     make_plain,
 )
@@ -20,7 +20,7 @@ def decode(encoded, height: int, width: int, channels: int):
     """One encoded image as a uint8 TensorFlow tensor (height, width, channels).
 
     An image of another size has its sides scaled (bilinear, antialiased) until it just covers the target,
-    and is cropped at the centre. Of an animation the first frame counts.
+    and is cropped at the center. Of an animation the first frame counts.
     """
     tf = tensorflow()
     image = tf.io.decode_image(encoded, channels=channels, expand_animations=False)
@@ -96,7 +96,7 @@ class StreamedImages:
                 f"files must be all paths (str) or all encoded images (bytes), at least one: {self.source!r}"
             )
         check_labels(self.labels, len(self.files), self.class_names)
-        check_normalisation(self.mean, self.std, self.input_shape[-1])
+        check_normalization(self.mean, self.std, self.input_shape[-1])
 
     def __len__(self) -> int:
         return len(self.files)

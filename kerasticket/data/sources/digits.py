@@ -13,7 +13,7 @@ CLASS_NAMES = tuple("0123456789")
 
 
 def load_digits(split: str, image_size: int | None) -> ImageSet:
-    """The digits, resized from 8x8 (bilinear, half-pixel centres), as bytes.
+    """The digits, resized from 8x8 (bilinear, half-pixel centers), as bytes.
 
     The split is ours, fixed and stratified: "train" has 100 images of each class (1,000), "test" the other
     797; no image is in both, each is in the order of scikit-learn. A native pixel is v in 0..16 and becomes

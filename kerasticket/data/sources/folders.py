@@ -24,7 +24,7 @@ IMAGENET10 = (
 )
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-GREY_MEAN, GREY_STD = (0.449,), (0.226,)  # the means of ImageNet's three
+GRAY_MEAN, GRAY_STD = (0.449,), (0.226,)  # the means of ImageNet's three
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif"}
 SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val", "validation")}
 _OF_SYSTEMS = {"__MACOSX", "__pycache__", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
@@ -45,7 +45,7 @@ def scan(
             `kerasticket.data.classes.order_key`.
         image_size: height and width that images are brought to; None: that of the training images, 224 where they
             differ.
-        channels: 1 or 3; None: 1 where all training images are grey.
+        channels: 1 or 3; None: 1 where all training images are gray.
 
     Raises:
         ValueError: if the folder, the split's folder or a class is missing or holds no images, or the splits have
@@ -67,7 +67,7 @@ def scan(
     paths = np.array([str(file) for group in files for file in group], dtype=object)
     shown = paths if split == "train" or train is None else _paths(train, names)
     shape = _shape(shown, image_size, channels)
-    mean, std = (GREY_MEAN, GREY_STD) if shape[2] == 1 else (IMAGENET_MEAN, IMAGENET_STD)
+    mean, std = (GRAY_MEAN, GRAY_STD) if shape[2] == 1 else (IMAGENET_MEAN, IMAGENET_STD)
     return StreamedImages(paths, labels, names, f"folder:{root}", mean, std, shape)
 
 
@@ -109,7 +109,7 @@ def warn_of_ignored(root: Path, ignored: list[Path]) -> None:
 
 
 def _check_splits(path: Path, split: str, root: Path, folders: dict[str, Path]) -> None:
-    """The other split has the same classes; one without any folder, as of unlabelled images, has no say."""
+    """The other split has the same classes; one without any folder, as of unlabeled images, has no say."""
     other = _other_split(path, "test" if split == "train" else "train")
     theirs = class_folders(other) if other else {}
     if theirs:

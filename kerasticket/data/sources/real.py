@@ -20,7 +20,7 @@ GIBIBYTE = 2**30
 
 @dataclass(frozen=True)
 class TensorFlowDataset:
-    """How to read one data set of TensorFlow Datasets, and what to normalise it with.
+    """How to read one data set of TensorFlow Datasets, and what to normalize it with.
 
     That is what the code of the paper, IDC, DC and MTT uses (for CIFAR-100 the numbers of CIFAR-10), as their distilled
     sets are to be read; a data set's own statistics differ.
@@ -91,7 +91,7 @@ def load(
         images_per_class: how many of each class; None: all. Only these are decoded.
         seed: of that choice. A smaller choice is contained in a larger one of the same seed.
         image_size: height and width. None: as stored; digits 16, imagenette 64, folders whose images differ in size
-            224. Others are scaled until the shorter side fits, then cropped at the centre.
+            224. Others are scaled until the shorter side fits, then cropped at the center.
         data_dir: TensorFlow Datasets folder. None: TFDS_DATA_DIR, then TFDS' default.
         download: whether TFDS may download what is absent.
         memory_limit: bytes; a set that needs more decoded is returned as `StreamedImages`.
@@ -148,7 +148,7 @@ def load_folder(
         wnids: class folders in the order of the labels, such as `IMAGENET10`; None: all, sorted by name, numbers in
             names by their value ("2" before "10"). Both splits must then have the same classes.
         image_size: height and width; None: those that all training images have, 224 where they differ.
-        channels: 1 or 3; None: 1 where all training images are grey.
+        channels: 1 or 3; None: 1 where all training images are gray.
 
     Files that end in .jpg, .jpeg, .png, .bmp or .gif are read, of an animation the first frame, of an image with an
     alpha channel its colors. All else is counted in a warning.

@@ -11,7 +11,7 @@ from matplotlib.patheffects import withStroke
 
 from kerasticket.analysis.results import Surface
 
-COLORS = {"loss": "cividis", "accuracy": "cividis_r"}  # even steps for colour-blind readers too; good is dark
+COLORS = {"loss": "cividis", "accuracy": "cividis_r"}  # even steps for color-blind readers too; good is dark
 
 AXES = {
     "paper": ("$(w_0 - w_1)\\,/\\,2$", "$(w_3 - w_2)\\,/\\,2$, made orthogonal"),
@@ -29,7 +29,7 @@ def landscapes(panels: dict[str, Surface], quantity: str = "loss", title: str = 
         title: what was measured, printed above.
 
     Returns:
-        A figure. All panels share the scale of the colours, which for losses that differ by more than a factor of 10
+        A figure. All panels share the scale of the colors, which for losses that differ by more than a factor of 10
         is logarithmic; the contour lines, of the loss alone, have levels of each panel's own. Discs are nets that lie
         in the plane, circles the projections of others, which have another loss.
     """
@@ -81,7 +81,7 @@ def _written(levels: np.ndarray) -> list[str]:
 
 
 def _scale(values: np.ndarray, quantity: str) -> Normalize:
-    """The scale of the colours; values that are not finite have no part in it."""
+    """The scale of the colors; values that are not finite have no part in it."""
     finite = values[np.isfinite(values)]
     low, high = float(finite.min()), float(finite.max())
     if quantity == "loss" and high > 10 * low > 0:

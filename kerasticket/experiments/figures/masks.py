@@ -52,7 +52,7 @@ def mask_independence(rows: list[dict], title: str = "") -> Figure:
         title: printed above.
 
     Returns:
-        A figure with two panels per round: IoU (markers) beside that of chance (dashes); phi, beside a grey band that
+        A figure with two panels per round: IoU (markers) beside that of chance (dashes); phi, beside a gray band that
         holds 95% of independent masks of one seed. Error bars are one sample standard deviation over seeds.
     """
     rows = [row | {"pair": f"{row['a']}, {row['b']}"} for row in rows]
@@ -87,14 +87,14 @@ def _draw_overlap(upper, lower, rows: list[dict], layers: list[str], styles: dic
 
 @draws_rows("seed", "round", "kind", "low", "high", "pruned", "total")
 def pruned_magnitudes(rows: list[dict], title: str = "") -> Figure:
-    """How large pruned weights were at initialisation: their histogram, and the share pruned at each magnitude.
+    """How large pruned weights were at initialization: their histogram, and the share pruned at each magnitude.
 
     Args:
         rows: one dict per seed, round, kind and bin: `low`, `high` and the counts `pruned`, `total`.
         title: printed above.
 
     Returns:
-        A figure with two panels per round, one line per kind and seed; grey is the histogram of all weights, and
+        A figure with two panels per round, one line per kind and seed; gray is the histogram of all weights, and
         shares of fewer than 20 weights are left out.
     """
     rounds, styles = distinct(rows, "round"), styles_of(distinct(rows, "kind"))
@@ -107,7 +107,7 @@ def pruned_magnitudes(rows: list[dict], title: str = "") -> Figure:
                 style = styles[kind] | ({"label": "_again"} if kind in named else {})
                 _draw_pruned(upper, lower, where(of_round, seed=seed, kind=kind), style, first=not named)
                 named.add(kind)
-            lower.set_xlabel("|w| at initialisation / std of its layer")
+            lower.set_xlabel("|w| at initialization / std of its layer")
         panels[0, 0].set_ylabel("density of pruned weights")
         panels[1, 0].set_ylabel("share that is pruned (%)")
         legend_below(figure, panels[0, 0])

@@ -1,4 +1,4 @@
-"""Colours, markers and small helpers that the figures share."""
+"""Colors, markers and small helpers that the figures share."""
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-# Okabe & Ito's palette, which colour-blind readers can tell apart; markers differ as well.
+# Okabe & Ito's palette, which color-blind readers can tell apart; markers differ as well.
 STYLES = {
     "dense": {"color": "#000000", "marker": "", "label": "dense"},
     "imp": {"color": "#D55E00", "marker": "o", "label": "IMP (real data)"},

@@ -3,7 +3,7 @@
     scores(model, params, mask, data, rng) -> dict[kernel path, array]
 
 `model` gives the architecture, and the loss that it is compiled with; `params` are the weights to judge (trained
-ones, or those at initialisation) and `mask` the current mask. `data` is what the callback was given (None for
+ones, or those at initialization) and `mask` the current mask. `data` is what the callback was given (None for
 criteria that need none), `rng` a NumPy generator that is a pure function of seed and round. Scores at pruned
 positions are ignored. Networks run in inference mode, and their weights, statistics and state stay as they are.
 """

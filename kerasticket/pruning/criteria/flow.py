@@ -32,7 +32,7 @@ def synflow(model, params: Params, mask: Mask, data, rng: np.random.Generator) -
 
     Tanaka et al. 2020 (arXiv 2006.05467): each weight's share in the sum over all paths of the product
     of the weights along it. Their method asks for 100 rounds of scoring and pruning
-    (`PruneAtInitialisation("synflow", rounds=100)`); in one round it empties layers.
+    (`PruneAtInitialization("synflow", rounds=100)`); in one round it empties layers.
 
     Activations count as the identity, which on positive values ReLU is. Biases and other shifts are left out, so
     every layer that all paths pass has scores that sum to 1 (their code takes the absolute values of shifts, and

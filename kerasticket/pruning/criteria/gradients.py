@@ -37,7 +37,7 @@ def snip(model, params: Params, mask: Mask, data, rng: np.random.Generator) -> S
 def saliency(model, params: Params, mask: Mask, data, rng: np.random.Generator) -> Scores:
     """|w dL/dw|: how much the loss changes, to first order, if a weight is set to 0 (Molchanov et al. 2017, 2019).
 
-    SNIP without the normaliser, so the order is the same; the name is that for trained networks.
+    SNIP without the normalizer, so the order is the same; the name is that for trained networks.
 
     Args, errors: as `snip`.
     """

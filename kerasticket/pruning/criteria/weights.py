@@ -7,7 +7,7 @@ from kerasticket.params import Params, mismatch
 
 
 def magnitude(model, params: Params, mask: Mask, data, rng: np.random.Generator) -> Scores:
-    """|w| (Han et al. 2015; Frankle & Carbin 2019): no normalisation per layer."""
+    """|w| (Han et al. 2015; Frankle & Carbin 2019): no normalization per layer."""
     return {path: np.abs(params[path]) for path in mask}
 
 

@@ -175,11 +175,11 @@ def test_saturation_by_hand():
 
 def test_jitter_by_hand():
     pixels = np.array([[[[0.2, 0.4, 0.6], [0.6, 0.4, 0.2]]]], np.float32)
-    grey = 0.299 * 0.2 + 0.587 * 0.4 + 0.114 * 0.6
+    gray = 0.299 * 0.2 + 0.587 * 0.4 + 0.114 * 0.6
     bright = on_tensorflow("jitter", pixels, np.array([[1.5, 1, 1]], np.float32))
     np.testing.assert_allclose(bright, pixels * 1.5, rtol=1e-6)
-    grey_only = on_tensorflow("jitter", pixels, np.array([[1, 0, 1]], np.float32))
-    np.testing.assert_allclose(grey_only[0, 0, 0], grey, rtol=1e-5)
+    gray_only = on_tensorflow("jitter", pixels, np.array([[1, 0, 1]], np.float32))
+    np.testing.assert_allclose(gray_only[0, 0, 0], gray, rtol=1e-5)
     flat = on_tensorflow("jitter", pixels, np.array([[1, 1, 0]], np.float32))
     assert np.ptp(flat) < 1e-6
 
@@ -288,7 +288,7 @@ def test_a_shared_draw_treats_real_and_synthetic_images_alike():
     np.testing.assert_allclose(augmented(images_of())[4:], augmented(images_of()[4:]), atol=1e-6)
 
 
-def test_the_order_is_flip_colour_move_cutout():
+def test_the_order_is_flip_color_move_cutout():
     assert PAPER_CIFAR.steps == ("flip", "brightness", "saturation", "contrast", "crop", "scale", "rotate")
     assert MATCHING.steps == ("brightness", "saturation", "contrast", "crop", "cutout")
     assert PAPER_IMAGENET.unit_steps == ("random_resized_crop", "jitter", "lighting")

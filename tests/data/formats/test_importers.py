@@ -63,7 +63,7 @@ def test_each_format_gives_the_images_that_were_written(format, tmp_path, digits
     """Values to a byte's rounding, labels, class names and the space of the format."""
     images, labels = stored
     space = importers.FORMATS[format].space
-    if space == "normalised":
+    if space == "normalized":
         images = ((images - np.float32(digits.mean)) / np.float32(digits.std)).astype(np.float32)
     elif space == "zca":
         images = ZCA.fit(digits).whitened(images)
@@ -126,7 +126,7 @@ def test_large_images_of_mtt_are_not_taken_for_whitened(tmp_path):
     names, labels = ("cat", "dog"), np.arange(20) % 2
     real = kt.data.ImageSet(pixels, labels, names, "large", (0.5,) * 3, (0.25,) * 3)
     path = write("mtt", tmp_path, (pixels[:4] / np.float32(255) - np.float32(0.5)) / np.float32(0.25), labels[:4])
-    assert importers.read(path, "mtt", real=real).space == "normalised"
+    assert importers.read(path, "mtt", real=real).space == "normalized"
     with pytest.raises(ValueError, match=r"ZCA of images of 49,152 values would take 45 GiB"):
         importers.read(path, "mtt", real=real, space="zca")
 
@@ -154,17 +154,17 @@ def test_soft_labels_may_lack_a_class_too(tmp_path, digits, stored):
 
 
 def test_a_wrong_space_is_an_error_with_the_evidence(tmp_path, digits, stored):
-    """Whitened images that are said to be normalised are refused; so are normalised ones said to be whitened."""
+    """Whitened images that are said to be normalized are refused; so are normalized ones said to be whitened."""
     images, labels = stored
     whitened = ZCA.fit(digits).whitened(images)
-    normalised = ((images - np.float32(digits.mean)) / np.float32(digits.std)).astype(np.float32)
-    for wrong, pixels, said in (("zca", whitened, "normalised"), ("normalised", normalised, "zca")):
+    normalized = ((images - np.float32(digits.mean)) / np.float32(digits.std)).astype(np.float32)
+    for wrong, pixels, said in (("zca", whitened, "normalized"), ("normalized", normalized, "zca")):
         path = write("arrays", tmp_path, pixels, labels)
         with pytest.raises(
             ValueError, match=rf"said to be in space '{said}', but looks like '{wrong}' \(.*\d+% lie nearest"
         ):
             importers.read(path, "arrays", real=digits, space=said)
-    path = write("arrays", tmp_path, normalised, labels)
+    path = write("arrays", tmp_path, normalized, labels)
     with pytest.raises(ValueError, match=r"pixels in \[0, 1\]"):
         importers.read(path, "arrays", real=digits)
 
@@ -422,7 +422,7 @@ def test_zca_is_the_inverse_root_of_the_covariance(digits):
 @pytest.mark.usefixtures("real_cifar10")
 @pytest.mark.skipif(not MTT.is_file(), reason=f"needs {MTT}")
 def test_the_published_set_of_mtt(monkeypatch):
-    """100 images of ten classes in ZCA space; taken for normalised ones, they are refused."""
+    """100 images of ten classes in ZCA space; taken for normalized ones, they are refused."""
     real = kt.data.load("cifar10", images_per_class=400)
     zca = ZCA.fit(real)  # once: it takes seconds
     monkeypatch.setattr(ZCA, "fit", lambda *arguments: zca)
@@ -430,7 +430,7 @@ def test_the_published_set_of_mtt(monkeypatch):
     assert (read.images.shape, read.images_per_class, read.space) == ((100, 32, 32, 3), 10, "zca")
     assert read.images.std() == pytest.approx(0.55, abs=0.02)
     with pytest.raises(ValueError, match="looks like 'zca'"):
-        importers.read(MTT, "mtt", real=real, space="normalised")
+        importers.read(MTT, "mtt", real=real, space="normalized")
 
 
 def test_soft_labels_that_are_logits_are_read_at_their_temperature(tmp_path, digits, stored):

@@ -58,7 +58,7 @@ def test_groups_and_smaller_models_are_those_of_the_layers(kind):
     sizes = {name: (g.size, [c.path for c in g.carriers]) for name, g in channel_groups(model).items()}
     expected = channel_groups(network(add, relu, pool))
     assert sizes == {name: (g.size, [c.path for c in g.carriers]) for name, g in expected.items()}
-    kt.callbacks.PruneAtInitialisation("magnitude", 0.5, scope="layer", structure="coupled_channels").find(model).apply(
+    kt.callbacks.PruneAtInitialization("magnitude", 0.5, scope="layer", structure="coupled_channels").find(model).apply(
         model
     )
     x, _ = nets.batch(model, 6)

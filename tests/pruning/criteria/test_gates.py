@@ -106,7 +106,7 @@ def test_every_layer_that_all_paths_pass_has_the_whole_flow_even_where_gates_are
 
 def test_a_recurrent_network_is_pruned_in_a_hundred_rounds_without_losing_a_gate():
     model = kt.masked(keras.Sequential([keras.Input((STEPS, FEATURES)), layers.LSTM(UNITS, name="memory")]))
-    ticket = kt.callbacks.PruneAtInitialisation("synflow", 0.5, rounds=5).find(model)
+    ticket = kt.callbacks.PruneAtInitialization("synflow", 0.5, rounds=5).find(model)
     gates = np.split(next(array for path, array in ticket.mask.items() if path.endswith("cell/kernel")), 4, axis=1)
     assert all(gate.any() for gate in gates)
 
