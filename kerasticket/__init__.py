@@ -6,51 +6,85 @@ which is what lets plain `keras.saving.load_model` open a ticket.
 """
 
 import importlib
+from typing import TYPE_CHECKING, Any
 
 import wrapt
 
+if TYPE_CHECKING:  # what editors and type checkers see; a test holds it to _PUBLIC
+    from kerasticket import analysis as analysis
+    from kerasticket import data as data
+    from kerasticket import distillation as distillation
+    from kerasticket import layers as layers
+    from kerasticket import models as models
+    from kerasticket import pruning as pruning
+    from kerasticket import training as training
+    from kerasticket.experiments import figures as figures
+    from kerasticket.experiments.run import Run as Run
+    from kerasticket.pruning import callbacks as callbacks
+    from kerasticket.pruning.compaction import compact as compact
+    from kerasticket.pruning.summary import summary as summary
+    from kerasticket.tickets.importing import import_ticket as import_ticket
+    from kerasticket.tickets.mask_files import load_masks as load_masks
+    from kerasticket.tickets.mask_files import save_masks as save_masks
+    from kerasticket.tickets.masking import get_mask as get_mask
+    from kerasticket.tickets.masking import get_params as get_params
+    from kerasticket.tickets.masking import masked as masked
+    from kerasticket.tickets.masking import set_mask as set_mask
+    from kerasticket.tickets.masking import set_params as set_params
+    from kerasticket.tickets.masking import sparsity as sparsity
+    from kerasticket.tickets.masking import strip as strip
+    from kerasticket.tickets.sparse_files import load_sparse as load_sparse
+    from kerasticket.tickets.sparse_files import save_sparse as save_sparse
+    from kerasticket.tickets.ticket import Ticket as Ticket
+    from kerasticket.training import optimizers as optimizers
+
 __version__ = "0.1.0"
 
-# public name -> the module that defines it; a name that equals the module's last part is the module itself
-_PUBLIC = {
-    "analysis": "kerasticket.analysis",
-    "callbacks": "kerasticket.pruning.callbacks",
-    "data": "kerasticket.data",
-    "distillation": "kerasticket.distillation",
-    "figures": "kerasticket.experiments.figures",
-    "layers": "kerasticket.layers",
-    "models": "kerasticket.models",
-    "optimizers": "kerasticket.training.optimizers",
-    "training": "kerasticket.training",
-    "Ticket": "kerasticket.tickets.ticket",
-    "import_ticket": "kerasticket.tickets.importing",
-    "save_masks": "kerasticket.tickets.mask_files",
-    "load_masks": "kerasticket.tickets.mask_files",
+_PUBLIC = {  # public name -> the module that has it
     "Run": "kerasticket.experiments.run",
-    "masked": "kerasticket.tickets.masking",
-    "strip": "kerasticket.tickets.masking",
+    "Ticket": "kerasticket.tickets.ticket",
+    "analysis": "kerasticket",
+    "callbacks": "kerasticket.pruning",
+    "compact": "kerasticket.pruning.compaction",
+    "data": "kerasticket",
+    "distillation": "kerasticket",
+    "figures": "kerasticket.experiments",
     "get_mask": "kerasticket.tickets.masking",
-    "set_mask": "kerasticket.tickets.masking",
     "get_params": "kerasticket.tickets.masking",
+    "import_ticket": "kerasticket.tickets.importing",
+    "layers": "kerasticket",
+    "load_masks": "kerasticket.tickets.mask_files",
+    "load_sparse": "kerasticket.tickets.sparse_files",
+    "masked": "kerasticket.tickets.masking",
+    "models": "kerasticket",
+    "optimizers": "kerasticket.training",
+    "pruning": "kerasticket",
+    "save_masks": "kerasticket.tickets.mask_files",
+    "save_sparse": "kerasticket.tickets.sparse_files",
+    "set_mask": "kerasticket.tickets.masking",
     "set_params": "kerasticket.tickets.masking",
     "sparsity": "kerasticket.tickets.masking",
+    "strip": "kerasticket.tickets.masking",
     "summary": "kerasticket.pruning.summary",
-    "compact": "kerasticket.pruning.compaction",
-    "save_sparse": "kerasticket.tickets.sparse_files",
-    "load_sparse": "kerasticket.tickets.sparse_files",
+    "training": "kerasticket",
 }
-_MODULES = {"analysis", "callbacks", "data", "distillation", "figures", "layers", "models", "optimizers", "training"}
 
-__all__ = sorted([*_PUBLIC, "__version__"])
+__all__ = ["__version__", *sorted(_PUBLIC)]
 
 
-def __getattr__(name: str):
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'kerasticket' has no attribute {name!r}")
-    module = importlib.import_module(_PUBLIC[name])
-    value = module if name in _MODULES else getattr(module, name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # it would make every misspelled name Any
+
+    def __getattr__(name: str) -> Any:
+        if name not in _PUBLIC:
+            raise AttributeError(f"module 'kerasticket' has no attribute {name!r}")
+        try:
+            value = importlib.import_module(f"{_PUBLIC[name]}.{name}")  # a room, or a module within one
+        except ModuleNotFoundError as error:
+            if error.name != f"{_PUBLIC[name]}.{name}":
+                raise
+            value = getattr(importlib.import_module(_PUBLIC[name]), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
@@ -58,11 +92,6 @@ def __dir__() -> list[str]:
 
 
 @wrapt.when_imported("keras")
-def _register_with_keras(keras) -> None:
-    for module in (
-        "kerasticket.layers",
-        "kerasticket.tickets.weight_files",
-        "kerasticket.models",
-        "kerasticket.training.optimizers",
-    ):
-        importlib.import_module(module)
+def _register_with_keras(keras: Any) -> None:
+    for module in ("layers", "tickets.weight_files", "models", "training.optimizers"):
+        importlib.import_module(f"kerasticket.{module}")

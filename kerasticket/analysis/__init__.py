@@ -11,11 +11,28 @@ from kerasticket.analysis.landscape import loss_plane
 from kerasticket.analysis.magnitudes import pruned_magnitude_distance, pruned_magnitudes
 from kerasticket.analysis.mask_statistics import layer_sparsity, layer_sparsity_difference, mask_overlap
 from kerasticket.analysis.objective import Objective
+from kerasticket.analysis.results import (
+    Curve,
+    Diagonal,
+    DiagonalStatistics,
+    Instability,
+    Pair,
+    Surface,
+    Trace,
+)
 from kerasticket.analysis.spectrum import spectral_density, top_eigenvalues
-from kerasticket.masks import dead_units
+from kerasticket.masks import DeadUnits, dead_units
 
 __all__ = [
+    "Curve",
+    "DeadUnits",
+    "Diagonal",
+    "DiagonalStatistics",
+    "Instability",
     "Objective",
+    "Pair",
+    "Surface",
+    "Trace",
     "align",
     "bezier_path",
     "dead_units",

@@ -10,8 +10,8 @@ import pytest
 import kerasticket as kt
 from kerasticket import masks
 from kerasticket.params import differing
-from kerasticket.pruning import criteria
-from kerasticket.pruning.callbacks import GradualPruning, IterativeMagnitudePruning, Movement, Schedule
+from kerasticket.pruning import Movement, Schedule, criteria
+from kerasticket.pruning.callbacks import GradualPruning, IterativeMagnitudePruning
 from kerasticket.pruning.checks import check_model
 
 EPOCHS = Schedule(0.8, begin=1, end=3)

@@ -169,7 +169,7 @@ def test_channels_behind_a_gate_of_one_channel_stay_free():
     x = layers.Conv2D(4, 3, name="out")(layers.Multiply(name="gated")([x, gate]))
     model = kt.masked(keras.Model(inputs, x))
     assert {name: group.size for name, group in channel_groups(model).items()} == {"body": 8}
-    structure = kt.callbacks.CoupledChannels()
+    structure = kt.pruning.CoupledChannels()
     kt.callbacks.PruneAtInitialization("magnitude", 0.5, structure=structure).find(model).apply(model)
     compacted = kt.compact(model)
     assert [line.units for line in compacted.layers] == [(8, 4), (1, 1), (4, 4)]

@@ -7,7 +7,8 @@ import pytest
 
 import kerasticket as kt
 from kerasticket.params import differing
-from kerasticket.pruning.callbacks import GradualPruning, NOfM, PruneAtInitialization, Schedule
+from kerasticket.pruning import NOfM, Schedule
+from kerasticket.pruning.callbacks import GradualPruning, PruneAtInitialization
 
 STEPS = Schedule(0.8, end=10, frequency=2, unit="step")
 

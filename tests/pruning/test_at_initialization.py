@@ -9,8 +9,9 @@ import kerasticket as kt
 from kerasticket import masks
 from kerasticket.models.paths import raw_params
 from kerasticket.params import differing
+from kerasticket.pruning import NOfM
 from kerasticket.pruning.at_initialization import CONTROLS
-from kerasticket.pruning.callbacks import NOfM, PruneAtInitialization
+from kerasticket.pruning.callbacks import PruneAtInitialization
 from kerasticket.pruning.criteria import CRITERIA
 from kerasticket.tickets import optimizer_state
 

@@ -147,7 +147,7 @@ def test_it_goes_through_gradual_pruning_and_rewinding():
     model = chain()
     x, y = np.random.default_rng(0).normal(size=(32, 4, 4, 3)).astype("float32"), np.arange(32) % 2
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    schedule = kt.callbacks.Schedule(0.5, begin=0, end=2)
+    schedule = kt.pruning.Schedule(0.5, begin=0, end=2)
     model.fit(x, y, epochs=3, verbose=0, callbacks=[kt.callbacks.GradualPruning(schedule, structure=COUPLED)])
     assert sum(flags.sum() for flags in CoupledChannels().units(model, kt.get_mask(model)).values()) == 5
     rounds = kt.callbacks.IterativeMagnitudePruning(rounds=2, fraction=0.2, epochs_per_round=1, structure=COUPLED)

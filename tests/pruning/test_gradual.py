@@ -9,8 +9,8 @@ import kerasticket as kt
 from kerasticket import masks
 from kerasticket.models.paths import raw_params
 from kerasticket.params import differing
-from kerasticket.pruning import criteria
-from kerasticket.pruning.callbacks import GradualPruning, Movement, NOfM, Schedule
+from kerasticket.pruning import Movement, NOfM, Schedule, criteria
+from kerasticket.pruning.callbacks import GradualPruning
 from kerasticket.tickets import optimizer_state
 
 

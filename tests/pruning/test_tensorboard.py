@@ -7,7 +7,8 @@ import pytest
 
 import kerasticket as kt
 from kerasticket.backend.event_files import BINS, EventWriter
-from kerasticket.pruning.callbacks import GradualPruning, Schedule, SparsityTensorBoard
+from kerasticket.pruning import Schedule
+from kerasticket.pruning.callbacks import GradualPruning, SparsityTensorBoard
 
 
 def read(folder) -> dict[tuple[str, int], np.ndarray]:

@@ -48,7 +48,7 @@ def movement(model, params: Params, mask: Mask, data, rng: np.random.Generator) 
     """-w dL/dw: positive where a gradient step makes the weight larger (Sanh et al. 2020); one term of the sum.
 
     The authors (arXiv 2005.07683) add this up over the steps of a training. That is what
-    `kerasticket.callbacks.Movement` does, at the end of every epoch; this is a single such term.
+    `kerasticket.pruning.Movement` does, at the end of every epoch; this is a single such term.
 
     Args, errors: as `snip`.
     """
