@@ -15,7 +15,7 @@ from kerasticket.params import Params
 
 # As scipy calls them.
 ENDS = {"largest": "LA", "smallest": "SA", "magnitude": "LM"}
-MEMORY = 2**30  # bytes for the vectors of one probe; beyond that the iteration keeps three of them
+MEMORY = 2**29  # bytes for the vectors of one probe; beyond that the iteration keeps three of them
 SMALL = 1e-10  # of the largest entry: Lanczos has found all that its probe can see
 POINTS, MOST_POINTS = 1000, 20_000  # of the grid
 
@@ -120,7 +120,7 @@ def spectral_density(
     with a Gaussian and averaged over the probes. Moments of the smoothed density are wider than the spectrum's: the
     second one by `width`^2. Two moments per step are exact for each probe.
 
-    Memory is a few vectors of the size of the weights: where those of all steps would take over `MEMORY` bytes (1.7
+    Memory is a few vectors of the size of the weights: where those of all steps would take over `MEMORY` bytes (0.8
     million weights at 80 steps), the iteration goes on without re-orthogonalization. Rounding then finds outer
     eigenvalues again as copies, which share the weight of the one, so that the density stays what it is (Greenbaum
     1989, Linear Algebra Appl. 113; Chen, Trogdon & Ubaru 2021, arXiv 2105.06595).

@@ -152,6 +152,8 @@ class _Copier:
         kind = type(value)
         if hasattr(kind, "get_concrete_function"):  # traced by TensorFlow, with the variables that it met
             return value
+        if hasattr(kind, "experimental_distribute_dataset"):  # a strategy of TensorFlow's, which knows itself by `is`
+            return value
         if isinstance(value, (keras.KerasTensor, keras.Variable)) or _is_of_python(kind):
             twin = object.__new__(kind)
             self.unfilled.append(lambda: self._fill(value, twin))
