@@ -7,9 +7,9 @@ import keras
 import nets
 import numpy as np
 import pytest
+from kerasticket.variables import named_variables
 
 import kerasticket as kt
-from kerasticket.variables import named_variables
 
 pytestmark = pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="TensorFlow's own")
 
