@@ -28,9 +28,6 @@ TESTED_ELSEWHERE = [
     "analysis/planes.py",
     "analysis/results.py",
     "analysis/statistics.py",
-    "backend/event_files.py",
-    "backend/live_masks.py",
-    "backend/precision.py",
     "data/arrays.py",
     "data/augmentation/presets.py",
     "data/augmentation/resize.py",
@@ -57,10 +54,6 @@ TESTED_ELSEWHERE = [
     "distillation/matcher.py",
     "distillation/networks.py",
     "distillation/student.py",
-    "layers/class_swap.py",
-    "layers/composite.py",
-    "layers/convolution.py",
-    "layers/keras_layers.py",
     "models/graph/costs.py",
     "pruning/axes.py",
     "pruning/callbacks.py",
@@ -74,8 +67,6 @@ TESTED_ELSEWHERE = [
     "pruning/round_callbacks.py",
     "pruning/scopes.py",
     "pruning/text_tables.py",
-    "tickets/contents.py",
-    "tickets/optimizer_state.py",
 ]
 
 
