@@ -1,9 +1,6 @@
 """What every reader of files refuses before it believes anything, by name, and what it goes on reading."""
 
-import io
 import json
-import struct
-import zipfile
 from pathlib import Path
 
 import mutants
@@ -14,7 +11,6 @@ import pytest
 import kerasticket as kt
 from kerasticket.analysis.results import Surface
 from kerasticket.data import DistilledSet
-from kerasticket.data.formats import torch_files
 
 pytestmark = pytest.mark.same_on_every_backend
 ASSETS = Path(__file__).parents[2] / "assets"
@@ -69,20 +65,3 @@ def test_changed_tickets_are_told(tmp_path):
         path.write_bytes(mutants.zipped(found | change))
         with pytest.raises(ValueError, match=f"ticket.keras.*{message}"):
             kt.Ticket.load(path)
-
-
-@pytest.mark.parametrize("pickled", mutants.PICKLES)
-def test_pickles_that_declare_sizes_are_refused_or_small(pickled, tmp_path):
-    with zipfile.ZipFile(tmp_path / "data.pt", "w") as archive:
-        archive.writestr("archive/data.pkl", pickled)
-    if pickled == mutants.STACKED:
-        assert torch_files.load(tmp_path / "data.pt") == []
-        return
-    with pytest.raises(ValueError, match=r"data.pt (is refused|is empty, cut short)"):
-        print(torch_files.load(tmp_path / "data.pt"))
-
-
-def test_a_pickle_gets_no_more_than_is_there():
-    source = torch_files._Source(io.BytesIO(b"\x96" + struct.pack("<Q", 2**40)))
-    with pytest.raises(EOFError, match="names 1,099,511,627,776 bytes, and may have 9"):
-        source.read(2**40)
