@@ -24,19 +24,11 @@ PRIVATE = {"_tracker", "_inbound_nodes", "_operations", "_layers", "_nodes", "_l
 
 # Their tests are in the files of those who use them; no new name may join these.
 TESTED_ELSEWHERE = [
-    "analysis/curvature.py",
     "analysis/planes.py",
-    "analysis/results.py",
-    "analysis/statistics.py",
     "distillation/checkpoint.py",
-    "distillation/controls.py",
     "distillation/distribution.py",
-    "distillation/experts.py",
-    "distillation/initialization.py",
     "distillation/loop.py",
     "distillation/matcher.py",
-    "distillation/networks.py",
-    "distillation/student.py",
     "models/graph/costs.py",
     "pruning/axes.py",
 ]
