@@ -26,7 +26,6 @@ PRIVATE = {"_tracker", "_inbound_nodes", "_operations", "_layers", "_nodes", "_l
 TESTED_ELSEWHERE = [
     "analysis/planes.py",
     "distillation/checkpoint.py",
-    "distillation/distribution.py",
     "distillation/loop.py",
     "distillation/matcher.py",
     "models/graph/costs.py",

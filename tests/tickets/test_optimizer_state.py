@@ -117,7 +117,8 @@ def test_optimizers_in_attributes_lists_and_dicts_are_found_once_by_name():
 
 
 def test_a_loss_scale_optimizer_and_the_one_inside_count_apart():
-    model = stepped(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1, momentum=0.9)))
+    model = stepped(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1, momentum=0.9)), steps=0)
+    state.build(model)
     assert list(state.optimizers_of(model)) == [""]
     found = state.get_state(model)
     assert {"iteration", "iteration#2"} <= found.keys()
