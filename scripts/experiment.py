@@ -69,8 +69,11 @@ class Experiment:
                 f"Expected --train-rounds within {self.first_round + 1}..{config.rounds}. Received: {sorted(outside)}."
             )
         for kind in self._searched():
-            options = {"rounds": config.rounds, "epochs_per_round": self.recipe(kind).keras_epochs}
-            kt.callbacks.IterativeMagnitudePruning(**options, **self._pruning(kind), start=self.start)
+            epochs = self.recipe(kind).keras_epochs
+            pruning = self._pruning(kind)
+            kt.callbacks.IterativeMagnitudePruning(
+                rounds=config.rounds, epochs_per_round=epochs, start=self.start, **pruning
+            )
         for kind in {"imp", *self._searched()}:
             for data_order in config.data_orders:
                 self.pipeline(kind, data_order)

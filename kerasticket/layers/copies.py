@@ -132,7 +132,7 @@ class _Copier:
         elif base is collections.deque:
             twin = type(value)(maxlen=value.maxlen)
         else:
-            twin = base.__new__(type(value))  # type: ignore[call-overload]
+            twin = base.__new__(type(value))
         self.unfilled.append(lambda: self._fill_container(value, twin))
         return twin
 
@@ -244,7 +244,8 @@ def _is_of_python(kind: type) -> bool:
 
 def _is_value(kind: type) -> bool:
     """True for classes that hash by what they hold, which then does not change, and must be there before they do."""
-    return kind.__hash__ not in (None, object.__hash__)
+    own: Any = kind.__hash__
+    return own is not None and own is not object.__hash__
 
 
 def _slots(kind: type) -> list[str]:

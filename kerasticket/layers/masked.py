@@ -158,7 +158,7 @@ class Masked:
     def held(self) -> tuple[MaskedWeight, ...]:
         """The weights that have masks; empty before the layer is built."""
         names = (weight for weight in vars(self)["_masked_weights"] if mask_name(weight) in vars(self))
-        return tuple(MaskedWeight(self, w, variable_of(self, w), vars(self)[mask_name(w)]) for w in names)  # type: ignore[arg-type]
+        return tuple(MaskedWeight(self, w, variable_of(self, w), vars(self)[mask_name(w)]) for w in names)
 
     def set_mask(self, mask, weight: str | None = None) -> None:
         """Holds a weight to a boolean array of its shape and zeroes its pruned entries themselves.

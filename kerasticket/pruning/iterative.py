@@ -5,6 +5,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import keras
 import numpy as np
@@ -172,7 +173,7 @@ class IterativeMagnitudePruning(keras.callbacks.Callback):
         self._rate, self._watch = optimizer_state.get_learning_rate(self.model), RateWatch(self._first_epoch > 0)
         dense = Ticket.dense(self.model)
         ticket = self.start or dense
-        self._before = dataclasses.replace(dense, optimizer=optimizer_state.get_state(self.model))
+        self._before: Ticket | None = dataclasses.replace(dense, optimizer=optimizer_state.get_state(self.model))
         ticket.apply(self.model)
         self._rewind_point = ticket if ticket.rewind_epoch == self.rewind_epoch else None
         self.tickets, self.rounds_done = [ticket], []
@@ -183,7 +184,8 @@ class IterativeMagnitudePruning(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         if epoch and not self._epochs_seen:
-            self._before.apply(self.model)
+            if self._before:
+                self._before.apply(self.model)
             raise ValueError(
                 "Expected fit(initial_epoch=0), for all rounds are one fit; `start=` goes on from a ticket. "
                 f"Received: {epoch}."
@@ -333,8 +335,9 @@ class IterativeMagnitudePruning(keras.callbacks.Callback):
         rng = np.random.default_rng([self.seed, round])
         scores = self._scores(self.model, trained, self._mask, self.data, rng)
         mask: Mask = self._allocation.by_fraction(self.model, scores, self._mask, self.fraction)
-        point = Restart(self._rewind_point.params, self._rewind_point.optimizer, self._rate)
-        restart = REWINDS[self.rewind_scope](point, trained, self.model, self._rewind_point)
+        start = cast(Ticket, self._rewind_point)  # remembered when its epoch began
+        point = Restart(start.params, start.optimizer, self._rate)
+        restart = REWINDS[self.rewind_scope](point, trained, self.model, start)
         ticket = self.tickets[-1].pruned(
             mask, self._stage, params=restart.params, optimizer=restart.optimizer, round=round + 1
         )

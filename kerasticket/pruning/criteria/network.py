@@ -46,7 +46,7 @@ def _sources(model: keras.Model, params: Params, mask: Mask, variables: list) ->
         if path in mask:
             return path
         held = mask.get(masks.get(id(variable), ""))
-        array = params.get(path, held)
+        array = held if path is None else params.get(path, held)
         array = np.array(ops.convert_to_numpy(variable.value)) if array is None else array
         return ops.convert_to_tensor(array, variable.dtype)
 
