@@ -14,6 +14,7 @@ from kerasticket.data.distilled import DistilledSet
 from kerasticket.data.formats import importers
 from kerasticket.data.images import ImageSet
 from kerasticket.data.pipeline import pipeline, seek
+from kerasticket.data.sets import distilled_sets
 from kerasticket.data.sources.decoding import StreamedImages
 from kerasticket.data.sources.folders import IMAGENET10
 from kerasticket.data.sources.real import DATASETS, load, load_folder
@@ -33,6 +34,7 @@ __all__ = [
     "DistilledSet",
     "ImageSet",
     "StreamedImages",
+    "distilled_sets",
     "importers",
     "load",
     "load_folder",
