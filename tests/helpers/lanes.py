@@ -1,7 +1,7 @@
 """The fast lane of tests: of each file as many tests as its budget allows, the quickest first.
 
-`tests/durations.csv` has the seconds that each test took on TensorFlow (`pytest --record-durations`); tests that are not
-in it, such as new ones, always run. Every file keeps its quickest test, so that every room is covered.
+`tests/durations.csv` has the seconds that each test took on TensorFlow (`pytest --record-durations`); tests that are
+not in it, such as new ones, always run. Every file keeps its quickest test, so that every room is covered.
 """
 
 import csv
@@ -42,14 +42,13 @@ def fast(items: list[pytest.Item], seconds: dict[str, float]) -> set[str]:
     chosen = set()
     for file, tests in by_file.items():
         left = BUDGETS.get(file, BUDGET)
+        took = {item.nodeid: seconds.get(without_parameters(item.nodeid), 0.0) for item in tests}
         # Stable, so that of equally quick tests the first ones run: the same choice on every machine.
-        for number, item in enumerate(
-            sorted(tests, key=lambda item: seconds.get(without_parameters(item.nodeid), 0.0))
-        ):
-            left -= seconds.get(without_parameters(item.nodeid), 0.0)
+        for number, nodeid in enumerate(sorted(took, key=took.__getitem__)):
+            left -= took[nodeid]
             if left < 0 and number:
                 break
-            chosen.add(item.nodeid)
+            chosen.add(nodeid)
     return chosen
 
 
