@@ -180,3 +180,24 @@ def test_changed_json_is_told_and_fields_are_named(tmp_path):
 def test_devices_are_no_files():
     with pytest.raises(ValueError, match="it is a device or a pipe"):
         hdf5.read("/dev/zero", "kerasticket surface")
+
+
+HEADERS = [
+    b"{'descr': '<f4', 'fortran_order': False, 'shape': (2,",
+    b"{'a': 1}",
+    b"(" * 500,
+    b"\x00",
+    b"{'descr': [, 'shape",
+]
+
+
+@pytest.mark.parametrize("header", HEADERS, ids=range(len(HEADERS)))
+def test_a_header_that_is_none_is_refused_by_the_file_s_name(header, tmp_path):
+    path = tmp_path / "images.npz"
+    member = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(8)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("images.npy", member)
+        archive.writestr("labels.npy", member)
+    for read in (kt.load_masks, kt.load_sparse, lambda path: kt.data.load(f"npz:{path}")):
+        with pytest.raises(ValueError, match=r"images\.npz"):
+            read(path)
