@@ -196,3 +196,10 @@ def mirrors(path: Path) -> list[Path]:
 def test_every_file_has_its_tests(path):
     found = any((ROOT / mirror).exists() for mirror in mirrors(path))
     assert found != (str(path.relative_to(PACKAGE)) in TESTED_ELSEWHERE), f"expected one of {mirrors(path)}"
+
+
+@each_file()
+def test_names_of_exceptions_end_in_error(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ClassDef) and any("Error" in ast.unparse(base) for base in node.bases):
+            assert node.name.endswith("Error")

@@ -28,9 +28,6 @@ class MasksWouldBeLostError(ValueError):
     """A file of this model, loaded again, would have plain layers in the place of masked ones."""
 
 
-MasksWouldBeLost = MasksWouldBeLostError  # its name before
-
-
 def can_be_copied(model: keras.Model) -> bool:
     """False for subclassed models, and for functional ones of a class that makes its layers or has its own `call`."""
     return is_functional(model) and not any(
