@@ -14,6 +14,7 @@ import numpy as np
 from keras import layers, ops
 
 from kerasticket.layers import constraints
+from kerasticket.layers.traits import TRAITS
 
 MASKED: dict[type[layers.Layer], type[layers.Layer]] = {}  # filled by the classes of `kinds.py`
 
@@ -110,7 +111,8 @@ class Masked:
         masked_weights: names of the weights to hold to masks; default: all of `default_weights`.
 
     Attributes:
-        maskable: names of all weights that can be masked.
+        maskable: names of all weights that can be masked; these three are those of the Keras layer in `layers.traits`,
+            unless the class says otherwise.
         default_weights: those that are, where none are named.
         only_if_asked: `kerasticket.masked` leaves such layers dense unless they are asked for.
     """
@@ -125,11 +127,20 @@ class Masked:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         own = [base for base in cls.__mro__ if not issubclass(base, Masked)]
+        cls._take_traits(own)
         for weight in cls.maskable:
             found = next((vars(base)[weight] for base in own if weight in vars(base)), None)
             setattr(cls, weight, _Held(weight, found if isinstance(found, property) else None))
         writes = next((vars(base)["save_own_variables"] for base in own if "save_own_variables" in vars(base)), None)
         cls._numbers_weights = writes is layers.Layer.save_own_variables
+
+    @classmethod
+    def _take_traits(cls, own: list[type]) -> None:
+        traits = next((TRAITS[base] for base in own if base in TRAITS), None)
+        masked = [base for base in cls.__mro__ if issubclass(base, Masked) and base is not Masked]
+        for name in ("maskable", "default_weights", "only_if_asked") if traits else ():
+            if not any(name in vars(base) for base in masked):
+                setattr(cls, name, getattr(traits, name))
 
     def __init__(self, *args: Any, masked_weights: Iterable[str] | None = None, **kwargs: Any) -> None:
         chosen = chosen_weights(type(self), self.default_weights if masked_weights is None else masked_weights)

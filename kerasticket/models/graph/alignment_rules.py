@@ -4,13 +4,13 @@ The units of a recurrent cell feed each other, heads of attention are reshaped b
 norm over channels counts those that are constant. So alignment asks for these rules, and compaction does not.
 """
 
-from functools import partial
-
 import keras
 import numpy as np
 from keras import layers
 
+from kerasticket.layers.composite import plain_kind
 from kerasticket.layers.masked import MASKED, variable_of
+from kerasticket.layers.traits import NORMS_OVER_CHANNELS, TRAITS
 from kerasticket.models.graph.calls import Shape
 from kerasticket.models.graph.channel_rules import (
     IN,
@@ -29,9 +29,9 @@ from kerasticket.models.graph.channel_rules import (
 )
 
 
-def _recurrent(walk: Walk, layer, inputs: list[Signal], shape: Shape, gates: int) -> np.ndarray:
-    """Units lie `gates` times on the last axis of both kernels, and are read again by the recurrent one."""
-    cell = layer.cell
+def _recurrent(walk: Walk, layer, inputs: list[Signal], shape: Shape) -> np.ndarray:
+    """Units lie once for each gate on the last axis of both kernels, and are read again by the recurrent one."""
+    cell, gates = layer.cell, TRAITS[plain_kind(layer.cell)].gates
     if layer.return_state or len(inputs) != 1:
         raise refusal(layer, "a recurrent layer that is called on one tensor, without states")
     for name in ("activation", "recurrent_activation"):
@@ -105,19 +105,21 @@ def _tie_heads(walk: Walk, dense, heads: np.ndarray, numbers: np.ndarray) -> Non
 def _embedding(walk: Walk, layer, inputs: list[Signal], shape: Shape) -> np.ndarray:
     for signal in inputs:
         walk.fix(signal.labels)
-    walk.fix(walk.axis(variable_of(layer, "embeddings"), 0, IN))
-    return spread(walk.axis(variable_of(layer, "embeddings"), 1, OUT), shape)
+    vectors = variable_of(layer, "embeddings")
+    (rows,), (numbers,) = TRAITS[plain_kind(layer)].axes(layer, "embeddings")
+    walk.fix(walk.axis(vectors, rows, IN))
+    return spread(walk.axis(vectors, numbers, OUT), shape)
 
 
 _PLAIN: dict[type, Rule] = {
-    layers.SimpleRNN: partial(_recurrent, gates=1),
-    layers.GRU: partial(_recurrent, gates=3),
-    layers.LSTM: partial(_recurrent, gates=4),
+    **dict.fromkeys((layers.SimpleRNN, layers.GRU, layers.LSTM), _recurrent),
     layers.MultiHeadAttention: _attention,
     layers.Embedding: _embedding,
 }
-_NORMS = (layers.LayerNormalization, layers.RMSNormalization, layers.UnitNormalization)
 # What alignment follows channels through; compaction and coupled channels keep to `RULES`.
 ALIGNED: dict[type, Rule] = (
-    RULES | dict.fromkeys(_NORMS, _layer_norm) | _PLAIN | {MASKED[cls]: rule for cls, rule in _PLAIN.items()}
+    RULES
+    | dict.fromkeys(NORMS_OVER_CHANNELS, _layer_norm)
+    | _PLAIN
+    | {MASKED[cls]: rule for cls, rule in _PLAIN.items()}
 )
