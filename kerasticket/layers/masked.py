@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from kerasticket.backend.keras_internals import Hooked, variable_of
 from kerasticket.layers import constraints
 from kerasticket.layers.traits import TRAITS
 
@@ -26,12 +27,6 @@ NEEDS = {"needs": "pip install kerasticket, and import kerasticket before the mo
 def mask_name(weight: str) -> str:
     """The name of a weight's mask: "mask" for the kernel, else "recurrent_kernel_mask" and the like."""
     return "mask" if weight == "kernel" else f"{weight}_mask"
-
-
-def variable_of(layer: layers.Layer, weight: str) -> keras.Variable:
-    """The variable behind an attribute such as `kernel`, which in masked layers is a tensor."""
-    held = vars(layer)
-    return held[f"_{weight}"] if f"_{weight}" in held else held[weight]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +97,7 @@ class _Held:
         vars(layer)[self.weight] = value
 
 
-class Masked:
+class Masked(Hooked):
     """Mixin that holds weights of a Keras layer to boolean masks of the same shape, True = kept.
 
     It goes before the layer that it masks: `class MaskedDense(Masked, keras.layers.Dense)`.
@@ -147,12 +142,7 @@ class Masked:
         vars(self)["_masked_weights"] = chosen  # first, for an Embedding may build itself on construction
         super().__init__(*args, **kwargs)
 
-    def _post_build(self) -> None:
-        # Keras wraps `build` per instance; this hook is also called on layers whose class was exchanged before.
-        self._add_masks()
-        super()._post_build()  # type: ignore[misc]
-
-    def _add_masks(self) -> None:
+    def after_build(self) -> None:
         refuse_other_weights(self)
         for weight in vars(self)["_masked_weights"]:
             getattr(type(self), weight).refuse_others(self)
@@ -205,7 +195,7 @@ class Masked:
     def enable_lora(self, *args: Any, **kwargs: Any) -> None:
         raise ValueError(f"Expected a layer without LoRA, which adds to pruned weights. Received: '{self.name}'.")
 
-    def _check_quantize_args(self, mode, compute_dtype) -> None:
+    def before_quantization(self) -> None:
         raise ValueError(
             f"Expected a layer without masks to quantize. Received: '{self.name}'. Take kerasticket.strip(model) first."
         )

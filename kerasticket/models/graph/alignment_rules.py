@@ -8,8 +8,9 @@ import keras
 import numpy as np
 from keras import layers
 
+from kerasticket.backend.keras_internals import attention_axes, projections, variable_of
 from kerasticket.layers.composite import plain_kind
-from kerasticket.layers.masked import MASKED, variable_of
+from kerasticket.layers.masked import MASKED
 from kerasticket.layers.traits import NORMS_OVER_CHANNELS, TRAITS
 from kerasticket.models.graph.calls import Shape
 from kerasticket.models.graph.channel_rules import (
@@ -53,16 +54,15 @@ def _attention(walk: Walk, layer, inputs: list[Signal], shape: Shape) -> np.ndar
 
     The numbers within heads are permuted alike in all heads.
     """
-    if layer._attention_axes not in (None, (1,)) or len(shape) != 2:
+    if attention_axes(layer) not in (None, (1,)) or len(shape) != 2:
         raise refusal(layer, "attention over one axis of sequences (batch, time, channels)")
-    query, key, value = layer._query_dense, layer._key_dense, layer._value_dense
+    query, key, value, output = (projections(layer)[name] for name in ("query", "key", "value", "output"))
     signals = _by_argument(walk, layer, inputs)
     heads, inner = walk.axis(kernel_of(query), 1, OUT), walk.axis(kernel_of(query), 2, OUT)
     carried = walk.axis(kernel_of(value), 2, OUT)
     for name, dense, numbers in (("query", query, inner), ("key", key, inner), ("value", value, carried)):
         walk.tie(walk.axis(kernel_of(dense), 0, IN), channels_of_input(layer, [signals[name]]))
         _tie_heads(walk, dense, heads, numbers)
-    output = layer._output_dense
     walk.tie(walk.axis(kernel_of(output), 0, IN), heads)
     walk.tie(walk.axis(kernel_of(output), 1, IN), carried)
     made = walk.axis(kernel_of(output), 2, OUT)

@@ -7,8 +7,9 @@ import keras
 import numpy as np
 from keras import layers
 
+from kerasticket.backend.keras_internals import variable_of
 from kerasticket.layers.composite import plain_kind
-from kerasticket.layers.masked import MASKED, variable_of
+from kerasticket.layers.masked import MASKED
 from kerasticket.layers.normalization import BatchNormalization, InstanceNormalization
 from kerasticket.layers.traits import TRAITS, equation_of
 from kerasticket.models.graph.calls import Shape

@@ -6,8 +6,8 @@ from typing import Any
 import keras
 from keras import layers
 
+from kerasticket.backend.keras_internals import projections, variable_of
 from kerasticket.layers.composite import plain_kind
-from kerasticket.layers.masked import variable_of
 from kerasticket.layers.traits import TRAITS, product
 from kerasticket.models.graph.calls import Shape, has_graph, shapes, through
 from kerasticket.models.paths import named_variables
@@ -73,8 +73,9 @@ def _time_distributed(layer, inputs: list[Shape], output: Shape) -> Uses:
 
 def _attention(layer, inputs: list[Shape], output: Shape) -> Uses:
     query, value = (product(*shape[:-1]) for shape in inputs[:2])  # keys are as many as values
+    found = projections(layer)
     for projection, times in (("query", query), ("value", value), ("key", value), ("output", query)):
-        yield variable_of(getattr(layer, f"_{projection}_dense"), "kernel"), times
+        yield variable_of(found[projection], "kernel"), times
 
 
 # Layers that hold others, and how often they call these.
