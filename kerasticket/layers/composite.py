@@ -8,13 +8,14 @@ from typing import Any
 
 from keras import layers
 
+from kerasticket.backend.keras_internals import Hooked, remove_variable, sublayers, unlocked
 from kerasticket.layers import constraints
 from kerasticket.layers.class_swap import become
 from kerasticket.layers.convolution import TrainingConv2D
 from kerasticket.layers.masked import MASKED, NEEDS, Masked, chosen_weights, mask_name, refuse_other_weights
 
 
-class MaskedInside:
+class MaskedInside(Hooked):
     """Mixin for a layer that makes its layers with kernels itself: an LSTM its cell, attention its projections.
 
     Args:
@@ -28,13 +29,9 @@ class MaskedInside:
         vars(self)["_masked_weights"] = None if masked_weights is None else tuple(masked_weights)
         super().__init__(*args, **kwargs)
 
-    def _post_build(self) -> None:
-        self._mask_inside()
-        super()._post_build()  # type: ignore[misc]
-
-    def _mask_inside(self) -> None:
+    def after_build(self) -> None:
         chosen, known = vars(self)["_masked_weights"], []
-        for layer in _inner(self):
+        for layer in sublayers(self):
             kind = masked_kind(layer)
             if kind is not None:
                 known += [f"{layer.name}/{weight}" for weight in kind.maskable]
@@ -44,7 +41,7 @@ class MaskedInside:
             raise ValueError(f"Expected masked_weights of '{self.name}' among {known}. Received: {unknown}.")
 
     def get_config(self) -> dict[str, Any]:
-        kinds = [(layer, masked_kind(layer)) for layer in _inner(self)]
+        kinds = [(layer, masked_kind(layer)) for layer in sublayers(self)]
         all_of = [f"{layer.name}/{weight}" for layer, kind in kinds if kind for weight in kind.default_weights]
         held = [f"{layer.name}/{one.name}" for layer, kind in kinds if isinstance(layer, Masked) for one in layer.held]
         chosen = (None if held == all_of else held) if self.built else vars(self)["_masked_weights"]
@@ -113,15 +110,14 @@ def hold(layer: layers.Layer, weights: Iterable[str]) -> None:
     before = vars(layer).get("_masked_weights", ())
     vars(layer)["_masked_weights"] = chosen_weights(kind, [*before, *weights])
     become(layer, kind)
-    layer._tracker.unlock()
-    layer._add_masks()
-    layer._lock_state()
+    with unlocked(layer):
+        layer.after_build()
 
 
 def hold_inside(layer: layers.Layer) -> None:
     """Gives a layer, whose inner ones have been given masks, the class that makes them again when it is loaded."""
     kind = MASKED.get(type(layer))
-    if kind is not None and issubclass(kind, MaskedInside) and any(isinstance(x, Masked) for x in _inner(layer)):
+    if kind is not None and issubclass(kind, MaskedInside) and any(isinstance(x, Masked) for x in sublayers(layer)):
         vars(layer)["_masked_weights"] = None
         become(layer, kind)
 
@@ -144,11 +140,6 @@ def release(layer: Any) -> None:
         )
     for one in layer.held if isinstance(layer, Masked) else ():
         constraints.let_go(one.variable)
-        layer._untrack_variable(one.mask)  # type: ignore[union-attr]
-        super(layers.Layer, layer).__delattr__(mask_name(one.name))  # Keras' own collects garbage for each layer
+        remove_variable(layer, mask_name(one.name))  # type: ignore[arg-type]
     vars(layer).pop("_masked_weights")
     become(layer, plain)
-
-
-def _inner(layer: layers.Layer) -> list[layers.Layer]:
-    return layer._flatten_layers(include_self=False)

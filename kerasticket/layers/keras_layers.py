@@ -1,4 +1,4 @@
-"""The masked Keras layers: two lines each."""
+"""The masked Keras layers: two lines each, and what is known of them in `traits.py`."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -67,59 +67,40 @@ class MaskedConv3DTranspose(Masked, layers.Conv3DTranspose):
 class MaskedDepthwiseConv1D(Masked, layers.DepthwiseConv1D):
     """`keras.layers.DepthwiseConv1D` with a mask on its kernel."""
 
-    only_if_asked = True
-
 
 @_of(layers.DepthwiseConv2D)
 class MaskedDepthwiseConv2D(Masked, layers.DepthwiseConv2D):
     """`keras.layers.DepthwiseConv2D` with a mask on its kernel."""
-
-    only_if_asked = True
 
 
 @_of(layers.SeparableConv1D)
 class MaskedSeparableConv1D(Masked, layers.SeparableConv1D):
     """`keras.layers.SeparableConv1D` with a mask on its pointwise kernel, and on the depthwise one if asked."""
 
-    maskable = ("depthwise_kernel", "pointwise_kernel")
-    default_weights = ("pointwise_kernel",)
-
 
 @_of(layers.SeparableConv2D)
 class MaskedSeparableConv2D(Masked, layers.SeparableConv2D):
     """`keras.layers.SeparableConv2D` with a mask on its pointwise kernel, and on the depthwise one if asked."""
-
-    maskable = ("depthwise_kernel", "pointwise_kernel")
-    default_weights = ("pointwise_kernel",)
 
 
 @_of(layers.Embedding)
 class MaskedEmbedding(Masked, layers.Embedding):
     """`keras.layers.Embedding` with a mask on its embeddings."""
 
-    maskable = default_weights = ("embeddings",)
-    only_if_asked = True
-
 
 @_of(layers.SimpleRNNCell)
 class MaskedSimpleRNNCell(Masked, layers.SimpleRNNCell):
     """`keras.layers.SimpleRNNCell` with masks on its two kernels."""
-
-    maskable = default_weights = ("kernel", "recurrent_kernel")
 
 
 @_of(layers.GRUCell)
 class MaskedGRUCell(Masked, layers.GRUCell):
     """`keras.layers.GRUCell` with masks on its two kernels."""
 
-    maskable = default_weights = ("kernel", "recurrent_kernel")
-
 
 @_of(layers.LSTMCell)
 class MaskedLSTMCell(Masked, layers.LSTMCell):
     """`keras.layers.LSTMCell` with masks on its two kernels."""
-
-    maskable = default_weights = ("kernel", "recurrent_kernel")
 
 
 @_of(layers.SimpleRNN)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import keras
 
+from kerasticket.backend.keras_internals import all_layers, sublayers
 from kerasticket.checks import suggestion
 from kerasticket.layers.composite import MaskedInside, masked_kind, plain_kind
 from kerasticket.layers.masked import MASKED, Masked
@@ -60,8 +61,8 @@ def select(model: keras.Model, where: Where | None, keep_dense: Where = ()) -> l
 
 def _candidates(model: keras.Model) -> list[_Candidate]:
     above: dict[int, list[keras.Layer]] = {}
-    for holder in model._flatten_layers():
-        for layer in holder._flatten_layers(include_self=False):
+    for holder in all_layers(model):
+        for layer in sublayers(holder):
             above.setdefault(id(layer), []).append(holder)
     found = []
     for path, (layer, weight) in maskable_weights(model).items():

@@ -166,7 +166,13 @@ FILTERS = {
         (2, 3),
     ),
     "Conv2DTranspose": (lambda: layers.Conv2DTranspose(3, 2, use_bias=False, name="layer"), (4, 4, 2), (2,)),
+    "Embedding": (lambda: layers.Embedding(7, 3, name="layer"), (5,), (1,)),
     "EinsumDense": (lambda: layers.EinsumDense("abc,cde->abde", (2, 3, 4), name="layer"), (2, 5), (1, 2)),
+    "EinsumDense of each position": (
+        lambda: layers.EinsumDense("abc,bcd->abd", (2, 3), name="layer"),
+        (2, 5),
+        (0, 2),
+    ),
     "MaskedEinsumDense": (lambda: kt.layers.MaskedEinsumDense("abc,cd->abd", (2, 3), name="layer"), (2, 5), (1,)),
 }
 
@@ -217,13 +223,13 @@ def test_filters_of_a_direction_are_as_long_as_the_nets(name):
         assert np.linalg.norm(drawn[place]) == pytest.approx(np.linalg.norm(filters[place]))
 
 
-def test_depthwise_kernels_and_rows_of_embeddings_are_filters_too():
+def test_depthwise_kernels_and_numbers_of_embeddings_are_filters_too():
     separable = keras.Sequential([keras.Input((5, 5, 2)), layers.SeparableConv2D(3, 2, depth_multiplier=2, name="a")])
     embedding = keras.Sequential([keras.Input((3,)), layers.Embedding(7, 4, name="a")])
     for model, path, within in (
         (separable, "a/depthwise_kernel", (0, 1)),
         (separable, "a/pointwise_kernel", (0, 1, 2)),
-        (embedding, "a/embeddings", (1,)),
+        (embedding, "a/embeddings", (0,)),
     ):
         net = perturbed(kt.get_params(model))
         direction = random_direction(model, net, np.random.default_rng(0))

@@ -7,6 +7,8 @@ import pytest
 
 import kerasticket as kt
 from kerasticket import masks
+from kerasticket.layers import traits
+from kerasticket.layers.traits import TRAITS
 from kerasticket.pruning import axes, structures
 from kerasticket.pruning.allocation import Allocation
 from kerasticket.pruning.structures import STRUCTURES, Blocks, Channels, Filters, NOfM
@@ -54,7 +56,7 @@ def test_filters_and_channels_of_every_maskable_layer(kind):
 
 def test_axes_are_known_of_every_masked_layer():
     kinds = [plain for plain, kind in kt.layers.MASKED.items() if issubclass(kind, kt.layers.Masked)]
-    assert not [kind.__name__ for kind in kinds if not issubclass(kind, tuple(axes.AXES))]
+    assert not [kind.__name__ for kind in kinds if kind not in TRAITS]
 
 
 @pytest.mark.parametrize("kind", ["DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D"])
@@ -87,9 +89,10 @@ def test_axes_of_einsum_layers_come_from_their_equation():
 
 
 def test_layers_whose_axes_are_not_known_are_refused(monkeypatch):
-    monkeypatch.setattr(axes, "AXES", {keras.layers.Conv2D: axes.AXES[keras.layers.Conv2D]})
+    for module in (traits, axes):
+        monkeypatch.setattr(module, "TRAITS", {keras.layers.Conv2D: TRAITS[keras.layers.Conv2D]})
     model = square()
-    with pytest.raises(ValueError, match=r"layers of \['Conv2D'\].*'classifier/kernel' of type MaskedDense"):
+    with pytest.raises(ValueError, match=r"weights of \['Conv2D'\].*'classifier/kernel' of type MaskedDense"):
         Allocation("global", "filters").to_sparsity(model, drawn(model), kt.get_mask(model), 0.5)
 
 
