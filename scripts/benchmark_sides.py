@@ -212,7 +212,7 @@ def matching(width: int, ipc: int, *, policy: str = "float32") -> Work:
     import keras
 
     import kerasticket as kt
-    from kerasticket.distillation.matcher import Matcher
+    from kerasticket.distillation.matching import Matcher
 
     keras.config.set_dtype_policy(policy)
     real, method = synthetic_images(MATCHED), kt.distillation.GradientMatching(width=width)

@@ -12,6 +12,7 @@ from presets import Config
 from progress import EpochProgress, Progress
 
 import kerasticket as kt
+from kerasticket.checks import check_choice
 from kerasticket.data.classes import check_same, in_the_order_of
 from kerasticket.data.digest import digest
 from kerasticket.experiments.records import Trained
@@ -436,8 +437,7 @@ def _check(config: Config) -> None:
     """Raises ValueError for what only this script can get wrong; the package checks the rest."""
     known_names: dict[str, Any] = {"model": kt.models.MODELS, "augmentation": AUGMENTATIONS, "precision": PRECISIONS}
     for name, known in known_names.items():
-        if getattr(config, name) not in known:
-            raise ValueError(f"Expected --{name} among {sorted(known)}. Received: '{getattr(config, name)}'.")
+        check_choice(getattr(config, name), known, f"--{name}")
     for name in ("epochs", "distilled_epochs", "batch_size"):
         if getattr(config, name) < 1:
             raise ValueError(f"Expected --{name.replace('_', '-')} of at least 1. Received: {getattr(config, name)}.")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kerasticket.checks import check_choice
 from kerasticket.data.formats import distilled_file
 from kerasticket.data.images import check_labels, check_normalization, make_plain
 from kerasticket.data.multi_formation import cell_size, decode_cells
@@ -129,8 +130,7 @@ class DistilledSet:
             )
 
     def _check_space(self) -> None:
-        if self.space not in SPACES:
-            raise ValueError(f"space must be one of {SPACES}. Received: {self.space!r}")
+        check_choice(self.space, SPACES, "space")
         if self.space == "zca" and not {"epsilon", "source"} <= set(self.zca):
             raise ValueError(f'space "zca" needs zca={{"epsilon": ..., "source": ...}}. Received: zca={self.zca}')
         if self.space != "zca" or self.mean or self.std:

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from kerasticket import masks
-from kerasticket.checks import check_seed
+from kerasticket.checks import check_choice, check_seed
 from kerasticket.data import seek
 from kerasticket.masks import Mask
 from kerasticket.params import Params, differing
@@ -368,8 +368,7 @@ def _check(rounds, fraction, epochs_per_round, rewind_epoch, rewind_scope, until
             f"`rewind_epoch` must be a whole number from 0 to epochs_per_round - 1 = {epochs_per_round - 1}, "
             f"so that training goes on after the rewind point. Received: {rewind_epoch=}"
         )
-    if rewind_scope not in REWINDS:
-        raise ValueError(f"`rewind_scope` must be one of {tuple(REWINDS)}. Received: {rewind_scope=}")
+    check_choice(rewind_scope, REWINDS, "rewind_scope")
     if until_sparsity is not None and not (isinstance(until_sparsity, (int, float)) and 0 < until_sparsity < 1):
         raise ValueError(f"`until_sparsity` is a share of all prunable weights in (0, 1). Received: {until_sparsity=}")
     if start is not None and not isinstance(start, Ticket):

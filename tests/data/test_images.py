@@ -95,7 +95,7 @@ def test_a_subset_is_seeded_balanced_and_nested():
     [
         ({"name": "cifar"}, "Unknown data set.*Did you mean 'cifar10'"),
         ({"name": "qqqq"}, "Unknown data set.*Received: 'qqqq'"),
-        ({"name": "digits", "split": "validation"}, "split must be one of"),
+        ({"name": "digits", "split": "validation"}, "split to be one of"),
         ({"name": "digits", "image_size": 0}, "image_size must be at least 1"),
         ({"name": "folder:/no/such"}, "Expected a folder.*Received: /no/such"),
     ],
@@ -265,5 +265,5 @@ def test_resizing_by_hand():
     np.testing.assert_allclose(bilinear(4, 2), [[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]])
     np.testing.assert_allclose(nearest(2, 5), [[1, 0, 0, 0, 0], [0, 0, 1, 0, 0]])
     np.testing.assert_allclose(area(2, 3), [[2 / 3, 1 / 3, 0], [0, 1 / 3, 2 / 3]], rtol=1e-6)
-    with pytest.raises(ValueError, match="method must be one of"):
+    with pytest.raises(ValueError, match="method to be one of"):
         resize(np, np.zeros((1, 4, 4, 1)), 2, 2, "cubic")

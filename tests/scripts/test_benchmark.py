@@ -144,7 +144,7 @@ def test_the_peer_matches_the_same_gradients():
     import peers
 
     import kerasticket as kt
-    from kerasticket.distillation.matcher import Matcher
+    from kerasticket.distillation.matching import Matcher
 
     rng, real = np.random.default_rng(0), benchmark_sides.synthetic_images(80)
     real = dataclasses.replace(real, mean=(0.0,) * 3, std=(1.0,) * 3)
