@@ -13,7 +13,7 @@ from kerasticket.data.baselines import mix, random_real
 from kerasticket.data.distilled import DistilledSet
 from kerasticket.data.formats import importers
 from kerasticket.data.images import ImageSet
-from kerasticket.data.pipeline import pipeline, seek
+from kerasticket.data.pipeline import pipeline
 from kerasticket.data.sets import distilled_sets
 from kerasticket.data.sources.decoding import StreamedImages
 from kerasticket.data.sources.folders import IMAGENET10
@@ -41,5 +41,4 @@ __all__ = [
     "mix",
     "pipeline",
     "random_real",
-    "seek",
 ]

@@ -147,9 +147,7 @@ class Matcher:
         self.compared = OBJECTIVES[settings.objective](self.network, settings.classifier)
         self.distance_and_gradient = autodiff.jit(self._distance_and_gradient)
         # Real batches are asked for by number, so that a resumed distillation sees the same.
-        self.batches = pipeline(
-            real, batch_size=settings.net_batch, seed=seed, augmentation=settings.training
-        ).kerasticket_stream
+        self.batches = pipeline(real, batch_size=settings.net_batch, seed=seed, augmentation=settings.training).stream
 
     def state(self) -> Params:
         return {"images": self.images, "velocity": self.velocity} | network_state(self.network)

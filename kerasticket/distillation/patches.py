@@ -13,11 +13,12 @@ import numpy as np
 from keras import ops
 
 from kerasticket.backend import autodiff
-from kerasticket.data import Augmentation, DistilledSet, ImageSet, random_real, seek
+from kerasticket.data import Augmentation, DistilledSet, ImageSet, random_real
 from kerasticket.data.augmentation.resize import resize
 from kerasticket.data.augmentation.transforms import random_resized_crop
 from kerasticket.data.images import choose_per_class
 from kerasticket.data.multi_formation import cell_size, tile_cells
+from kerasticket.data.positions import move
 from kerasticket.distillation.method import Method, check_one_of, check_positive
 from kerasticket.distillation.networks import fresh_helper, network_state, restore_network
 from kerasticket.distillation.soft_labels import soft_labels
@@ -130,7 +131,7 @@ class _Judge:
             self.images = np.concatenate([tile_cells(best, self.settings.factor, "area") for best in chosen])
             return 0.0
         # Not before: on some backends, the first fit of a process takes a batch to build its step.
-        guide = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: seek(epoch=epoch, only=self.batches))
+        guide = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: move(self.batches, 0, epoch))
         done = self.network.fit(
             self.batches, initial_epoch=index, epochs=index + 1, verbose=0, shuffle=False, callbacks=[guide]
         )
