@@ -7,27 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from image_folders import folders, write
 
 import kerasticket as kt
 from kerasticket.data import classes, load, load_folder
-from kerasticket.data.digest import digest
 from kerasticket.data.formats import importers
 
 pytestmark = pytest.mark.same_on_every_backend
-
-
-def write(path, value, shape=(8, 8, 3)):
-    import tensorflow as tf
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(tf.io.encode_png(np.full(shape, value, np.uint8)).numpy())
-
-
-def folders(root, names, split="train", shape=(8, 8, 3)):
-    """A class is a gray level: 20 times its place among `names`."""
-    for place, name in enumerate(names):
-        write(root / split / name / "0.png", 20 * place, shape)
-    return root
 
 
 @pytest.mark.parametrize(
@@ -116,77 +102,3 @@ def test_what_is_no_image_is_ignored_and_counted(tmp_path):
         warnings.simplefilter("ignore")
         with pytest.raises(ValueError, match=r"link.jpg cannot be read as an image"):
             load_folder(tmp_path)
-
-
-X = np.random.default_rng(0).integers(0, 256, (6, 8, 10), dtype=np.uint8)
-Y = np.array([0, 1, 2, 0, 1, 2])
-
-
-@pytest.mark.parametrize(
-    ("images", "labels"),
-    [
-        (X, Y.astype(np.uint8)[:, None]),
-        (X[..., None], Y.tolist()),
-        (X.tolist(), Y.astype(float)),
-        (X / 255, np.eye(3)[Y]),
-        ((X / 255).astype(np.float32), np.array(["0", "1", "2"])[Y]),
-        (X.astype(np.float64), Y),
-        (X.astype(np.int64), Y.astype(np.int32)),
-    ],
-)
-def test_own_arrays_become_bytes_and_positions(images, labels):
-    own = kt.data.ImageSet.from_arrays(images, labels)
-    assert (own.images[..., 0] == X).all()
-    assert (own.labels == Y).all()
-    assert (own.labels.dtype, own.class_names) == (np.int64, ("0", "1", "2"))
-    np.testing.assert_allclose((own.mean, own.std), [[(X / 255).mean()], [(X / 255).std()]], rtol=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("images", "labels", "message"),
-    [
-        (np.where(X > 3, X, np.nan), Y, "finite. Received: NaN .* image 0"),
-        (X / 127.5 - 1, Y, "undo a normalization"),
-        (X.astype(np.uint16) * 257, Y, "divide 16 bits by 257"),
-        (X / 170, Y, "may be either"),
-        (np.zeros((6, 3, 8, 8)), Y, "channels last"),
-        ([np.zeros((3, 3)), np.zeros((4, 4))], [0, 1], "one size"),
-        (X, Y + 1, r"without gaps. Received: \[1, 2, 3\].*np.unique"),
-        (X, Y * 2, r"without gaps. Received: \[0, 2, 4\]"),
-        (X, Y * 0, "at least two classes"),
-        (X, np.full((6, 3), 1 / 3), "one-hot rows"),
-        (X, Y / 2, "whole numbers or names"),
-        (X, Y[:3], "one per image"),
-        (X, Y[None, :, None], r"shape \(n,\)"),
-    ],
-)
-def test_arrays_that_cannot_be_images_and_classes_are_refused(images, labels, message):
-    with pytest.raises(ValueError, match=message):
-        kt.data.ImageSet.from_arrays(images, labels)
-
-
-def test_an_npz_of_own_arrays_is_a_data_set(tmp_path):
-    path = tmp_path / "own.npz"
-    np.savez(path, x_train=X, y_train=Y, x_test=X[:2] // 2, y_test=Y[:2], class_names=["a", "b", "c"])
-    train, test = (load(f"npz:{path}", split) for split in ("train", "test"))
-    assert (train.mean, train.class_names) == (test.mean, test.class_names)
-    assert (test.images[..., 0] == X[:2] // 2).all()
-    assert len(load(f"npz:{path}", images_per_class=1)) == 3
-    np.savez(path, images=X, labels=Y)
-    assert (load(f"npz:{path}").images[..., 0] == X).all()
-    with pytest.raises(ValueError, match=r"own.npz must hold the arrays .*test_labels.* for 'test'"):
-        load(f"npz:{path}", "test")
-    path.write_bytes(b"PK no archive")
-    with pytest.raises(ValueError, match=r"own.npz cannot be read as an .npz"):
-        load(f"npz:{path}")
-    with pytest.raises(ValueError, match="image_size is not for arrays"):
-        load(f"npz:{path}", image_size=8)
-
-
-def test_the_digest_of_files_is_of_their_content(tmp_path):
-    folders(tmp_path, ("a", "b"))
-    data = load_folder(tmp_path, memory_limit=0)
-    before = digest(data)
-    assert digest(load_folder(tmp_path, memory_limit=0)) == before
-    write(tmp_path / "train" / "a" / "0.png", 7)
-    assert digest(data) != before

@@ -5,31 +5,9 @@ import json
 import pytest
 
 from kerasticket.experiments.run import Run
-from kerasticket.files.atomic import atomic
 from kerasticket.files.json_files import read_json, write_json
 
 pytestmark = pytest.mark.same_on_every_backend
-
-
-def test_an_interrupted_write_leaves_nothing(tmp_path):
-    target = tmp_path / "a.json"
-
-    def interrupted():
-        with atomic(target) as temporary:
-            temporary.write_text("half")
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        interrupted()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_failed_rewrite_keeps_the_old_file(tmp_path):
-    target = tmp_path / "a.json"
-    write_json(target, {"old": 1})
-    with pytest.raises(TypeError):
-        write_json(target, {"new": object()})
-    assert read_json(target) == {"old": 1}
 
 
 def test_the_same_configuration_continues(tmp_path):
@@ -74,12 +52,6 @@ def test_an_unwritable_folder_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="folder that can be written to"):
         Run.open(tmp_path / "file" / "run", {})
-
-
-def test_damaged_json_is_named(tmp_path):
-    (tmp_path / "result.json").write_text('{"half":')
-    with pytest.raises(ValueError, match="damaged"):
-        read_json(tmp_path / "result.json")
 
 
 def test_results_come_in_a_fixed_order(tmp_path):

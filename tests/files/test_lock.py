@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from kerasticket.experiments.run import Run
-from kerasticket.files.atomic import atomic, check_writable
 from kerasticket.files.json_files import read_json, write_json
 from kerasticket.files.lock import RunLock
 
@@ -209,32 +208,3 @@ def test_force_that_is_killed_leaves_a_run(tmp_path, monkeypatch):
             Run.open(tmp_path / "run", {"a": 2}, force=True)
     assert Run.open(tmp_path / "run", {"a": 1}).tickets() == []
     assert Run.open(tmp_path / "run", {"a": 2}, force=True)
-
-
-def full(*_, **__):
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def test_a_full_disk_is_said_and_damages_nothing(tmp_path, monkeypatch):
-    target = tmp_path / "a.json"
-    write_json(target, {"old": 1})
-    with monkeypatch.context() as patched:
-        patched.setattr(Path, "write_text", full)
-        with pytest.raises(OSError, match=r"The disk is full: '.*a\.json' could not be written.*goes on"):
-            write_json(target, {"new": 1})
-        patched.setattr(Path, "touch", full)
-        with pytest.raises(OSError, match="The disk is full"):
-            check_writable(tmp_path)
-    assert read_json(target) == {"old": 1}
-    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
-
-
-def test_what_hdf5_says_of_a_full_disk_is_understood(tmp_path):
-    words = RuntimeError(f"Unable to flush: errno = 28, error message = '{os.strerror(errno.ENOSPC)}'")
-    below = RuntimeError("Unable to close")
-    below.__context__ = OSError(errno.ENOSPC, "")
-    for error in (words, below):
-        with pytest.raises(OSError, match="The disk is full"), atomic(tmp_path / "a.h5"):
-            raise error
-    with pytest.raises(RuntimeError, match="another fault"), atomic(tmp_path / "a.h5"):
-        raise RuntimeError("another fault")

@@ -9,8 +9,7 @@ from architectures import SMALL, small
 from keras import ops
 
 import kerasticket as kt
-from kerasticket.models import MODELS, checks, convnet
-from kerasticket.models.initializers import SeededInitializer, glorot_normal
+from kerasticket.models import MODELS
 
 # (builder, arguments, prunable weights, trainable weights)
 GOLDENS = [
@@ -127,31 +126,6 @@ def test_images_too_small_for_the_depth_are_refused(name):
         small(name, input_shape=(4, 32, 3))
 
 
-def test_convnet_takes_the_smallest_image_that_its_depth_allows():
-    """digits are 8x8: three halvings leave one pixel."""
-    assert convnet((8, 8, 1), width=2, depth=3).get_layer("flatten").output.shape == (None, 2)
-
-
-@pytest.mark.parametrize("arguments", [{"width": 0}, {"depth": 0}])
-def test_convnet_refuses_sizes_below_one(arguments):
-    """The error names the argument."""
-    with pytest.raises(ValueError, match=f"{next(iter(arguments))} >= 1"):
-        convnet(**arguments)
-
-
-def test_shapes_that_are_no_images_are_refused():
-    """Height, width, channels: no more, no less."""
-    with pytest.raises(ValueError, match="height, width, channels"):
-        convnet((32, 32))
-
-
-def test_channels_first_is_refused(monkeypatch):
-    """Keras would silently read channels as height."""
-    monkeypatch.setattr(checks.keras.config, "image_data_format", lambda: "channels_first")
-    with pytest.raises(ValueError, match="channels last"):
-        convnet()
-
-
 def torch_spread(fan_in: int) -> float:
     """Standard deviation of U(+-1/sqrt(fan_in))."""
     return 1 / math.sqrt(3 * fan_in)
@@ -170,57 +144,6 @@ def test_torch_default_initialization(name):
             assert np.abs(values).max() <= 1 / math.sqrt(fan_in)
             assert np.abs(values).max() > 0.7 / math.sqrt(fan_in)
         assert kernel.std() == pytest.approx(torch_spread(fan_in), rel=0.03)
-
-
-@pytest.mark.parametrize("name", ["resnet10", "resnet_ap10"])
-def test_resnet_initialization(name):
-    """Convolutions are N(0, 2 / fan_out), not truncated; the classifier is torch's default."""
-    model = MODELS[name](seed=0)
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.Conv2D):
-            kernel = ops.convert_to_numpy(layer.kernel)
-            std = math.sqrt(2 / (kernel.shape[0] * kernel.shape[1] * kernel.shape[3]))
-            assert kernel.std() == pytest.approx(std, rel=0.05)
-            if kernel.size > 10_000:
-                assert np.abs(kernel).max() > 2.5 * std
-    logits = model.get_layer("logits")
-    spread = ops.convert_to_numpy(logits.kernel).std()
-    assert spread == pytest.approx(torch_spread(logits.kernel.shape[0]), rel=0.05)
-    assert np.abs(ops.convert_to_numpy(logits.bias)).max() > 0
-
-
-def test_lenet_initialization():
-    """Kernels are N(0, 2 / (fan_in + fan_out)), biases 0."""
-    layer = MODELS["lenet_300_100"](seed=0).get_layer("hidden_1")
-    assert ops.convert_to_numpy(layer.kernel).std() == pytest.approx(math.sqrt(2 / (784 + 300)), rel=0.02)
-    assert np.all(ops.convert_to_numpy(layer.bias) == 0)
-
-
-def test_seeded_draws_are_those_of_numpy():
-    """One draw, pinned by hand: the same on every backend and NumPy release that the package claims."""
-    draw = SeededInitializer("uniform", 1.0, seed=0, key="conv_1/kernel")((3,), "float32")
-    np.testing.assert_allclose(ops.convert_to_numpy(draw), [0.23680437, 0.11215565, -0.2544428], atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"distribution": "cauchy", "spread": 1.0}, "distribution"),
-        ({"distribution": "normal", "spread": 0.0}, "spread > 0"),
-        ({"distribution": "normal", "spread": 1.0, "seed": -1}, "seed >= 0"),
-    ],
-)
-def test_the_initializer_refuses(arguments, message):
-    """Each error names the argument."""
-    with pytest.raises(ValueError, match=message):
-        SeededInitializer(**arguments)
-
-
-def test_initializers_survive_their_configuration():
-    """Keras rebuilds them from their registered name."""
-    initializer = glorot_normal(3, 4, 0, "dense_1")
-    twin = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(initializer))
-    np.testing.assert_array_equal(ops.convert_to_numpy(initializer((5,))), ops.convert_to_numpy(twin((5,))))
 
 
 # Equality with torch: the same nets, written with torch's layers in the order of our weights.

@@ -6,10 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kerasticket import masks
-from kerasticket.pruning import scopes
 from kerasticket.pruning.allocation import EMPTY_LAYERS, Allocation, match
 from kerasticket.pruning.criteria import lamp
-from kerasticket.pruning.ranking import rank_in_groups
 from kerasticket.pruning.scopes import EACH_ON_ITS_OWN, SCOPES
 
 SHAPES = {"conv_1/kernel": (3, 3, 2, 4), "hidden/kernel": (12, 8), "logits/kernel": (8, 3)}
@@ -192,20 +190,3 @@ def test_the_lamp_scope_refuses_signed_scores():
 def test_unknown_names_are_refused_at_once(options, message):
     with pytest.raises(ValueError, match=message):
         Allocation(**options)
-
-
-@given(quotas=st.lists(st.integers(0, 400), min_size=1, max_size=6), seed=st.integers(0, 99))
-@settings(max_examples=50, deadline=None)
-def test_apportioned_numbers_add_up_and_stay_near_their_quotas(quotas, seed):
-    rng = np.random.default_rng(seed)
-    total = int(rng.integers(0, sum(quotas) + 1))
-    shares = {str(i): total * quota / max(1, sum(quotas)) for i, quota in enumerate(quotas)}
-    found = scopes.apportion(shares, total, {str(i): quota for i, quota in enumerate(quotas)})
-    assert sum(found.values()) == total
-    assert all(abs(found[path] - shares[path]) < 1 + 1e-9 for path in shares)
-
-
-def test_ranks_within_groups_by_hand():
-    scores, kept = np.array([[5, 1], [5, 2], [7, 3]]), np.array([[True, True], [True, False], [True, True]])
-    groups = np.array([[0, 1], [0, 1], [0, 1]])
-    np.testing.assert_array_equal(rank_in_groups(scores, kept, groups), [[1, 1], [2, 2], [0, 0]])

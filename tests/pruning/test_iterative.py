@@ -1,6 +1,5 @@
 """Iterative magnitude pruning: the real callback in real fits, bit-exact rewinds, and what is refused."""
 
-import dataclasses
 import math
 
 import keras
@@ -11,7 +10,6 @@ import pytest
 import kerasticket as kt
 from kerasticket import masks
 from kerasticket.data.positions import Counter
-from kerasticket.experiments.search import random_ticket
 from kerasticket.models.paths import raw_params
 from kerasticket.params import differing
 from kerasticket.pruning.criteria import CRITERIA
@@ -433,17 +431,3 @@ def test_a_fit_that_begins_late_or_averages_weights_is_refused():
     nets.compile_for_test(model, keras.optimizers.Adam(use_ema=True))
     with pytest.raises(ValueError, match="use_ema"):
         model.fit(x, y, epochs=imp.total_epochs, callbacks=[imp], verbose=0)
-
-
-def test_random_tickets_share_the_count_alone_and_differ_by_seed_and_round():
-    dense = kt.Ticket.dense(kt.masked(nets.mlp()))
-    stage = {"name": "imp"}
-    first = dense.pruned(nets.half_mask(dense.model(), 1), stage)
-    second = dense.pruned({path: mask & (np.arange(mask.shape[1]) % 2 > 0) for path, mask in first.mask.items()}, stage)
-    later = dataclasses.replace(second, stages=({**stage, "first_round": 1, "last_round": 2},))
-    drawn = [random_ticket(dense, like, seed) for like, seed in ((first, 0), (first, 1), (later, 0), (first, 0))]
-    assert [ticket.kept for ticket in drawn] == [first.kept, first.kept, later.kept, first.kept]
-    assert not differing(drawn[0].mask, drawn[3].mask)
-    assert differing(drawn[0].mask, drawn[1].mask)
-    assert not masks.is_nested(drawn[2].mask, drawn[0].mask)
-    assert [ticket.round for ticket in drawn] == [1, 1, 2, 1]

@@ -9,7 +9,6 @@ import pytest
 from experiment import Experiment
 
 import kerasticket as kt
-from kerasticket.experiments import figures
 
 pytestmark = pytest.mark.same_on_every_backend
 ROOT = Path(__file__).parents[2]
@@ -114,16 +113,6 @@ def test_cells_hold_mean_and_sample_deviation_or_nothing():
         "| imp | 2 | 85.00 ± 7.07 | - |",
         "| snip | 1 | - | 50.00 |",
     ]
-
-
-def test_the_figure_shows_the_rows():
-    (axes,) = figures.criterion_curves(ROWS, "digits").axes
-    lines = {line.get_label(): line for line in axes.get_lines()}
-    assert lines["dense"].get_ydata()[0] == pytest.approx(95)
-    drawn = {bars.get_label(): bars.lines[0] for bars in axes.containers}
-    assert list(drawn["IMP (real data)"].get_ydata()) == pytest.approx([85])
-    assert list(drawn["snip"].get_xdata()) == pytest.approx([0.1], rel=0.05)
-    assert [text.get_text() for text in axes.get_xticklabels()] == ["80.0%", "90.0%"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import pytest
 from door import door, program
 from presets import CONFIGS, parse
 
-from kerasticket.experiments import figures
 from kerasticket.pruning.round import Round
 
 pytestmark = pytest.mark.same_on_every_backend
@@ -43,21 +42,3 @@ def test_help_says_how_the_script_was_called(preset, monkeypatch, capsys):
     monkeypatch.setattr(sys, "orig_argv", ["./distilled_pruning.py"])
     monkeypatch.setattr(sys, "argv", ["./distilled_pruning.py"])
     assert program() == "./distilled_pruning.py"
-
-
-@pytest.mark.parametrize(
-    ("draw", "given", "message"),
-    [
-        (figures.performance, [ROUND], r"dicts with kind.*a Round among.*asdict\(record\) of each, with kind, round"),
-        (figures.performance, ROUND, "a list of dicts with kind.*Received: a Round"),
-        (figures.performance, [], "Received: none"),
-        (figures.linear_paths, [{"kind": "imp"}], r"a row without round, .*of \['kind'\]"),
-        (figures.mask_independence, [1], "Received: a int among them. Pass dicts"),
-        (figures.diagonals, [ROUND], r"\(kind, round, entries\) of each network. Received: Round.*diagonal\.sampled"),
-        (figures.landscapes, {"a": ROUND}, r"a dict of Surface.*Received: dict of Round\(index=1.*loss_plane"),
-        (figures.landscapes, [ROUND], "a dict of Surface.*Received: list"),
-    ],
-)
-def test_figures_say_what_they_draw(draw, given, message):
-    with pytest.raises(ValueError, match=message):
-        draw(given)

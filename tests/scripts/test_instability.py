@@ -9,7 +9,6 @@ from pathlib import Path
 import distilled_pruning
 import hessian
 import instability
-import numpy as np
 import pytest
 import stability_ratios
 import stability_report
@@ -17,7 +16,6 @@ import trained_run
 from presets import Config
 
 import kerasticket as kt
-from kerasticket.experiments import figures
 from kerasticket.files.json_files import read_json, write_json
 
 pytestmark = pytest.mark.same_on_every_backend
@@ -152,17 +150,6 @@ def test_barriers_are_means_over_lines():
     assert found["error_barrier"] == pytest.approx(0.15)
     assert not found["stable"]
     assert found["accuracy_ends"] == pytest.approx(1 - (1 + 2) / 20)
-
-
-def test_the_figure_has_a_stack_per_kind_and_all_lines_in_one_panel():
-    which = (("dense", 0), ("imp", 4), ("imp", 9))
-    rows = [point(alpha, 1.0, kind=kind, round=index) for alpha in (0, 0.5, 1) for kind, index in which]
-    figure = figures.linear_paths(rows)
-    assert [axes.name for axes in figure.axes] == ["3d", "rectilinear"]
-    assert len(figure.axes[0].lines) == 3
-    labels = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
-    assert labels == ["dense", "imp, 59%", "imp, 59%"]
-    assert np.allclose(figure.axes[1].lines[0].get_xdata(), [0, 0.5, 1])
 
 
 def test_ratios_of_synthetic_over_imp_tickets(tmp_path, capsys):

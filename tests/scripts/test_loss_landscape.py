@@ -15,7 +15,6 @@ from presets import Config
 import kerasticket as kt
 from kerasticket import analysis
 from kerasticket.analysis.results import Surface
-from kerasticket.experiments import figures
 
 pytestmark = pytest.mark.same_on_every_backend
 
@@ -170,36 +169,3 @@ def test_settings_that_fail_leave_no_folder_behind(run_folder, tmp_path):
         with pytest.raises(ValueError, match=match):
             loss_landscape.main(dataclasses.replace(config, **options))
     assert not (tmp_path / "out").exists()
-
-
-def bowl(height: float, kind: str = "paper") -> Surface:
-    rng = np.random.default_rng(0)
-    coordinates = rng.uniform(-2, 2, (60, 2))
-    loss = 0.01 + height * (coordinates**2).sum(1)
-    loss[5] = np.nan
-    positions = np.array([[1.0, 0], [-1, 0], [0, 1.9], [5, 5]])
-    distances = np.array([0, 0, 0.3, 0.3])
-    return Surface(kind, "none", coordinates, loss, 1 - loss / 9, positions, distances, loss[:4], loss[:4], (1, 1), 0.1)
-
-
-def test_panels_share_their_colors_and_mark_the_networks_that_are_in_view():
-    figure = figures.landscapes({"dense": bowl(1), "imp": bowl(0.1), "synthetic": bowl(0.01)}, "loss", "title")
-    *panels, bar = figure.axes
-    assert [axes.get_title() for axes in panels] == ["dense", "imp", "synthetic"]
-    filled = [axes.collections[0] for axes in panels]
-    assert len({(each.norm.vmin, each.norm.vmax) for each in filled}) == 1
-    assert all(type(each.norm).__name__ == "LogNorm" for each in filled)  # a factor of some hundred
-    for axes in panels:
-        names = [text.get_text() for text in axes.texts if text.get_text().startswith("$")]
-        assert names == ["$w_0$", "$w_1$", "$w_2$"]
-        assert [line.get_fillstyle() for line in axes.lines] == ["full", "full", "none"]
-    assert bar.get_ylabel() == "loss"
-    assert len(figure.legends[0].get_texts()) == 2
-    linear = figures.landscapes({"one": bowl(0.001, "random")}, "accuracy")
-    assert type(linear.axes[0].collections[0].norm).__name__ == "Normalize"
-    assert len(linear.axes) == 2
-
-
-def test_a_flat_surface_can_be_drawn():
-    flat = dataclasses.replace(bowl(1), loss=np.full(60, 2.0))
-    assert len(figures.landscapes({"flat": flat}).axes) == 2

@@ -3,8 +3,6 @@
 import pytest
 import report
 
-from kerasticket.experiments import figures
-
 pytestmark = pytest.mark.same_on_every_backend
 
 
@@ -46,21 +44,3 @@ def test_cells_hold_mean_and_sample_deviation():
     assert cells["synthetic (%)"] == ["91.00 ± 1.41", "95.00", "-", "-"]
     assert cells["synthetic: stored"] == ["0", "10", "-", "-"]
     assert cells["imp: images used"] == ["0", "5,000", "9,000", "12,000"]
-
-
-def test_the_figure_shows_the_rows():
-    left, right = figures.performance(ROWS, "title").axes
-    lines = {line.get_label(): line for line in right.get_lines()}
-    assert list(lines["IMP (real data)"].get_ydata()) == [5000, 9000, 12000]
-    assert list(lines["synthetic, decoded"].get_ydata()) == [40]
-    dense = next(line for line in left.get_lines() if line.get_label() == "dense")
-    assert dense.get_ydata()[0] == pytest.approx(91)
-
-
-def test_growth_is_drawn_with_its_slope():
-    """One panel per axis; the title names the exponent."""
-    rows = [{"axis": "width", "value": x, "seconds": x**2} for x in (1, 2, 4)]
-    rows += [{"axis": "rounds", "value": x, "seconds": 3.0 * x} for x in (1, 2)]
-    left, right = figures.growth(rows).axes
-    assert "^2.00" in left.get_title()
-    assert "^1.00" in right.get_title()
