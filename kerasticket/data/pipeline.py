@@ -123,7 +123,10 @@ def weak(method: Callable) -> Callable:
     reference = weakref.WeakMethod(method)
 
     def call(*arguments):
-        return reference()(*arguments)
+        alive = reference()
+        if alive is None:
+            raise ReferenceError("Expected a pipeline that is still there. Received: batches of one that is gone.")
+        return alive(*arguments)
 
     return call
 

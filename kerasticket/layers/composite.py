@@ -140,6 +140,6 @@ def release(layer: Any) -> None:
         )
     for one in layer.held if isinstance(layer, Masked) else ():
         constraints.let_go(one.variable)
-        remove_variable(layer, mask_name(one.name))  # type: ignore[arg-type]
+        remove_variable(layer, mask_name(one.name))
     vars(layer).pop("_masked_weights")
     become(layer, plain)

@@ -1,6 +1,7 @@
 """What every reader of files refuses before it believes anything, by name, and what it goes on reading."""
 
 import json
+import zipfile
 from pathlib import Path
 
 import mutants
