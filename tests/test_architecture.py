@@ -28,7 +28,6 @@ EXCEPTIONS: dict[str, set[str]] = {}
 # Their tests are in the files of those who use them; no new name may join these.
 TESTED_ELSEWHERE = [
     "analysis/curvature.py",
-    "analysis/planes.py",
     "analysis/results.py",
     "analysis/statistics.py",
     "backend/event_files.py",
@@ -93,14 +92,12 @@ TESTED_ELSEWHERE = [
     "models/graph/channel_rules.py",
     "models/graph/channels.py",
     "models/graph/constants.py",
-    "models/graph/costs.py",
     "models/graph/dead.py",
     "models/initializers.py",
     "models/lenet.py",
     "models/resnet.py",
     "models/saved.py",
     "params.py",
-    "pruning/axes.py",
     "pruning/callbacks.py",
     "pruning/checks.py",
     "pruning/clock.py",
