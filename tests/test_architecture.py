@@ -30,7 +30,6 @@ EXCEPTIONS = {  # of tf.data, which a dataset of its own class needs
 # Their tests are in the files of those who use them; no new name may join these.
 TESTED_ELSEWHERE = [
     "analysis/curvature.py",
-    "analysis/planes.py",
     "analysis/results.py",
     "analysis/statistics.py",
     "distillation/controls.py",
@@ -39,8 +38,6 @@ TESTED_ELSEWHERE = [
     "distillation/initialization.py",
     "distillation/networks.py",
     "distillation/student.py",
-    "models/graph/costs.py",
-    "pruning/axes.py",
 ]
 
 

@@ -54,11 +54,6 @@ def test_filters_and_channels_of_every_maskable_layer(kind):
             np.testing.assert_allclose(seen[path], groups.mean(1))
 
 
-def test_axes_are_known_of_every_masked_layer():
-    kinds = [plain for plain, kind in kt.layers.MASKED.items() if issubclass(kind, kt.layers.Masked)]
-    assert not [kind.__name__ for kind in kinds if kind not in TRAITS]
-
-
 @pytest.mark.parametrize("kind", ["DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D"])
 def test_every_channel_of_a_depthwise_kernel_has_filters_of_its_own(kind):
     model = kt.masked(nets.one_layer(kind), where=["layer/depthwise_kernel" if "Sep" in kind else "layer"])
@@ -69,23 +64,6 @@ def test_every_channel_of_a_depthwise_kernel_has_filters_of_its_own(kind):
     assert sizes == [kept.shape[-2], kept.shape[-2] * kept.shape[-1]]
     for position in np.ndindex(kept.shape[:-2]):
         np.testing.assert_array_equal(channels[position], np.arange(kept.shape[-2])[:, None] + 0 * kept[position])
-
-
-def attention_like() -> keras.Model:
-    """EinsumDense kernels of three axes: (in, heads, size) and (heads, size, out)."""
-    inputs = keras.Input((3, 6), name="tokens")
-    split = keras.layers.EinsumDense("abc,cde->abde", (3, 2, 4), name="split")(inputs)
-    joined = keras.layers.EinsumDense("abde,def->abf", (3, 6), name="join")(split)
-    return kt.masked(keras.Model(inputs, joined, name="attention_like"))
-
-
-def test_axes_of_einsum_layers_come_from_their_equation():
-    model = attention_like()
-    found = axes.kernel_axes(model, kt.get_mask(model))
-    assert found["split/kernel"] == ((0,), (1, 2))
-    assert found["join/kernel"] == ((0, 1), (2,))
-    units = Filters().units(model, kt.get_mask(model))
-    assert {path: array.size for path, array in units.items()} == {"split/kernel": 8, "join/kernel": 6}
 
 
 def test_layers_whose_axes_are_not_known_are_refused(monkeypatch):
@@ -140,7 +118,7 @@ def test_two_of_four_along_the_inputs():
 
 
 def test_two_of_four_reaches_over_the_heads_of_attention():
-    model = attention_like()
+    model = kt.masked(nets.attention_like())
     pruned = NOfM(1, 2).prune(model, drawn(model), kt.get_mask(model), lambda scores, mask: halved(mask))
     assert (pruned["split/kernel"].reshape(3, 2, 8).sum(1) == 1).all()
     assert (pruned["join/kernel"].reshape(4, 2, 6).sum(1) == 1).all()
