@@ -7,7 +7,7 @@ from keras import layers
 from kerasticket.backend import keras_internals
 
 
-def become(layer: layers.Layer, kind: type[layers.Layer]) -> None:
+def swap_class(layer: layers.Layer, kind: type[layers.Layer]) -> None:
     """Exchanges the class, and what Keras noted of the signature of `call` when it made the layer."""
     object.__setattr__(layer, "__class__", kind)
     keras_internals.note_call(layer, inspect.signature(layer.call))

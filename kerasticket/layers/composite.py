@@ -10,12 +10,12 @@ from keras import layers
 
 from kerasticket.backend.keras_internals import Hooked, remove_variable, sublayers, unlocked
 from kerasticket.layers import constraints
-from kerasticket.layers.class_swap import become
+from kerasticket.layers.class_swap import swap_class
 from kerasticket.layers.convolution import TrainingConv2D
 from kerasticket.layers.masked import MASKED, NEEDS, Masked, chosen_weights, mask_name, refuse_other_weights
 
 
-class MaskedInside(Hooked):
+class MaskedComposite(Hooked):
     """Mixin for a layer that makes its layers with kernels itself: an LSTM its cell, attention its projections.
 
     Args:
@@ -54,7 +54,7 @@ class MaskedInside(Hooked):
 
 
 def masked_kind(layer: layers.Layer) -> type[Masked] | None:
-    """The class that holds weights of this layer, or would; None for layers without such, and those of MaskedInside.
+    """The class that holds weights of this layer, or would; None for layers without such, and those of MaskedComposite.
 
     By exact type: a subclass of a Keras layer may do anything with its kernel.
     """
@@ -72,7 +72,7 @@ def is_class_name(name: str, layer: layers.Layer) -> bool:
     plain = plain_kind(layer)
     if name in (type(layer).__name__.lower(), plain.__name__.lower()):
         return True
-    return any(kind.__name__.lower() == name and _plain(kind) is plain for kind in _subclasses(Masked, MaskedInside))
+    return any(kind.__name__.lower() == name and _plain(kind) is plain for kind in _subclasses(Masked, MaskedComposite))
 
 
 def _plain(kind: type[layers.Layer]) -> type[layers.Layer] | None:
@@ -80,11 +80,11 @@ def _plain(kind: type[layers.Layer]) -> type[layers.Layer] | None:
     if kind is TrainingConv2D:
         return layers.Conv2D
     known = next((plain for plain, masked in MASKED.items() if masked is kind), None)
-    if known or not issubclass(kind, (Masked, MaskedInside)):
+    if known or not issubclass(kind, (Masked, MaskedComposite)):
         return known or kind
     kept = ("__init__", "get_config", "from_config", *getattr(kind, "maskable", ()))
     lost = [name for name, value in vars(kind).items() if name not in kept and _acts(value)]
-    bases = [base for base in kind.__bases__ if base not in (Masked, MaskedInside)]
+    bases = [base for base in kind.__bases__ if base not in (Masked, MaskedComposite)]
     return None if lost or len(bases) != 1 else _plain(bases[0])
 
 
@@ -109,17 +109,17 @@ def hold(layer: layers.Layer, weights: Iterable[str]) -> None:
     refuse_other_weights(layer)
     before = vars(layer).get("_masked_weights", ())
     vars(layer)["_masked_weights"] = chosen_weights(kind, [*before, *weights])
-    become(layer, kind)
+    swap_class(layer, kind)
     with unlocked(layer):
         layer.after_build()
 
 
-def hold_inside(layer: layers.Layer) -> None:
+def hold_composite(layer: layers.Layer) -> None:
     """Gives a layer, whose inner ones have been given masks, the class that makes them again when it is loaded."""
     kind = MASKED.get(type(layer))
-    if kind is not None and issubclass(kind, MaskedInside) and any(isinstance(x, Masked) for x in sublayers(layer)):
+    if kind is not None and issubclass(kind, MaskedComposite) and any(isinstance(x, Masked) for x in sublayers(layer)):
         vars(layer)["_masked_weights"] = None
-        become(layer, kind)
+        swap_class(layer, kind)
 
 
 def release(layer: Any) -> None:
@@ -128,7 +128,7 @@ def release(layer: Any) -> None:
     Raises:
         ValueError: a masked class of one's own that has methods, which the plain layer would lack.
     """
-    if not isinstance(layer, (Masked, MaskedInside)):
+    if not isinstance(layer, (Masked, MaskedComposite)):
         return
     plain = plain_kind(layer)
     if plain is type(layer):
@@ -142,4 +142,4 @@ def release(layer: Any) -> None:
         constraints.let_go(one.variable)
         remove_variable(layer, mask_name(one.name))
     vars(layer).pop("_masked_weights")
-    become(layer, plain)
+    swap_class(layer, plain)

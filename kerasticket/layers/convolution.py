@@ -5,7 +5,7 @@ from keras import layers, ops
 
 from kerasticket.backend import fused
 from kerasticket.backend.keras_internals import all_layers
-from kerasticket.layers.class_swap import become
+from kerasticket.layers.class_swap import swap_class
 
 
 class TrainingConv2D(layers.Conv2D):
@@ -30,5 +30,5 @@ def speed_up(model: keras.Model) -> keras.Model:
     """
     for layer in all_layers(model):
         if type(layer) is layers.Conv2D:
-            become(layer, TrainingConv2D)
+            swap_class(layer, TrainingConv2D)
     return model

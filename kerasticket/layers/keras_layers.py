@@ -6,7 +6,7 @@ from typing import TypeVar
 import keras
 from keras import layers
 
-from kerasticket.layers.composite import MaskedInside
+from kerasticket.layers.composite import MaskedComposite
 from kerasticket.layers.convolution import TrainingConv2D
 from kerasticket.layers.masked import MASKED, Masked
 
@@ -104,25 +104,25 @@ class MaskedLSTMCell(Masked, layers.LSTMCell):
 
 
 @_of(layers.SimpleRNN)
-class MaskedSimpleRNN(MaskedInside, layers.SimpleRNN):
+class MaskedSimpleRNN(MaskedComposite, layers.SimpleRNN):
     """`keras.layers.SimpleRNN` around a masked cell."""
 
 
 @_of(layers.GRU)
-class MaskedGRU(MaskedInside, layers.GRU):
+class MaskedGRU(MaskedComposite, layers.GRU):
     """`keras.layers.GRU` around a masked cell."""
 
 
 @_of(layers.LSTM)
-class MaskedLSTM(MaskedInside, layers.LSTM):
+class MaskedLSTM(MaskedComposite, layers.LSTM):
     """`keras.layers.LSTM` around a masked cell."""
 
 
 @_of(layers.MultiHeadAttention)
-class MaskedMultiHeadAttention(MaskedInside, layers.MultiHeadAttention):
+class MaskedMultiHeadAttention(MaskedComposite, layers.MultiHeadAttention):
     """`keras.layers.MultiHeadAttention` with masks on the kernels of its projections."""
 
 
 @_of(layers.GroupQueryAttention)
-class MaskedGroupQueryAttention(MaskedInside, layers.GroupQueryAttention):
+class MaskedGroupQueryAttention(MaskedComposite, layers.GroupQueryAttention):
     """`keras.layers.GroupQueryAttention` with masks on the kernels of its projections."""

@@ -18,7 +18,7 @@ from kerasticket.backend.keras_internals import (
     list_variables_again,
     sublayers,
 )
-from kerasticket.layers.composite import MaskedInside, hold, hold_inside, release
+from kerasticket.layers.composite import MaskedComposite, hold, hold_composite, release
 from kerasticket.layers.masked import Masked, refuse_other_weights
 from kerasticket.layers.normalization import BatchNormalization
 from kerasticket.models import attributes
@@ -113,7 +113,7 @@ def hold_all(model: keras.Model, paths: Iterable[str]) -> None:
     for number, weights in wanted.items():
         hold(layers[number], weights)
     for layer in all_layers(model):
-        hold_inside(layer)
+        hold_composite(layer)
     for layer in all_layers(model):
         list_variables_again(layer)
     _guard(model)
@@ -134,14 +134,14 @@ def _guard(model: keras.Model) -> None:
     """Makes `get_config` raise in every layer or model that would not come back with the masks inside it."""
     for owner in reversed(all_layers(model)):
         below = _outermost_masked(owner)
-        if below and not isinstance(owner, (Masked, MaskedInside)) and not _writes(owner, below):
+        if below and not isinstance(owner, (Masked, MaskedComposite)) and not _writes(owner, below):
             object.__setattr__(owner, "get_config", _refusal(owner))
 
 
 def _outermost_masked(owner: keras.Layer) -> list[keras.Layer]:
     found: list[keras.Layer] = []
     for layer in sublayers(owner, recursive=False):
-        found += [layer] if isinstance(layer, (Masked, MaskedInside)) else _outermost_masked(layer)
+        found += [layer] if isinstance(layer, (Masked, MaskedComposite)) else _outermost_masked(layer)
     return list({id(layer): layer for layer in found}.values())
 
 

@@ -8,7 +8,7 @@ import keras
 
 from kerasticket.backend.keras_internals import all_layers, sublayers
 from kerasticket.checks import suggestion
-from kerasticket.layers.composite import MaskedInside, masked_kind, plain_kind
+from kerasticket.layers.composite import MaskedComposite, masked_kind, plain_kind
 from kerasticket.layers.masked import MASKED, Masked
 from kerasticket.models.paths import given_paths, layer_paths, maskable_weights
 
@@ -76,7 +76,7 @@ def _candidates(model: keras.Model) -> list[_Candidate]:
 
 
 def _makes_inner(layer: keras.Layer) -> bool:
-    return isinstance(layer, MaskedInside) or issubclass(MASKED.get(type(layer), Masked), MaskedInside)
+    return isinstance(layer, MaskedComposite) or issubclass(MASKED.get(type(layer), Masked), MaskedComposite)
 
 
 def _listed(where: Where) -> list[One]:

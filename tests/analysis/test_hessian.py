@@ -377,23 +377,6 @@ def test_the_trace_of_a_sample_has_an_error(exact_operator):
     assert np.mean([draw.value for draw in draws]) == pytest.approx(h.sum(), abs=4 * spread / np.sqrt(300))
 
 
-def test_statistics_are_the_papers_columns():
-    """By hand, over surviving entries and with pruned ones as zeros; a sample adds zeros in proportion."""
-    values = np.array([[1.0, -2.0, 4.0, 0.0, 0.0, 0.0]])
-    seen = values != 0
-    diagonal = Diagonal({"a": values}, {"a": seen}, {"a": "taylor"}, 3, 3, 64)
-    row, diluted = diagonal.statistics(), diagonal.statistics(surviving_only=False)
-    assert (row.count, row.minimum, row.maximum, row.mean, row.mean_error) == (3, -2, 4, 1, 0)
-    assert (row.magnitude, row.std) == (pytest.approx(7 / 3), pytest.approx(np.std([1, -2, 4])))
-    assert (diluted.count, diluted.minimum, diluted.maximum, diluted.mean) == (6, -2, 4, 0.5)
-    assert (diluted.magnitude, diluted.std) == (pytest.approx(7 / 6), pytest.approx(np.std(values)))
-    sampled = Diagonal({"a": values}, {"a": seen}, {"a": "taylor"}, 30, 30, 64).statistics(surviving_only=False)
-    assert (sampled.count, sampled.mean, sampled.std) == (6, 0.5, pytest.approx(np.std(values)))
-    assert sampled.mean_error > 0
-    positive = Diagonal({"a": np.array([1.0, 2.0, 0.0])}, {"a": np.array([True, True, False])}, {}, 2, 1, 64)
-    assert (positive.statistics().minimum, positive.statistics(surviving_only=False).minimum) == (1, 0)
-
-
 @pytest.mark.usefixtures("untraced")
 def test_save_and_load(tmp_path):
     """Every field comes back, on any machine; other files are refused."""

@@ -5,7 +5,6 @@ import pytest
 
 import kerasticket as kt
 from kerasticket.analysis import instability
-from kerasticket.analysis.results import Curve, Instability, Pair
 from kerasticket.experiments.search import random_ticket
 from kerasticket.training.recipe import Recipe, evaluate, train
 
@@ -62,21 +61,6 @@ def test_every_two_orders_of_every_ticket_are_a_pair(digits):
     assert result.pairs[0].test is None
     again = instability([dense(digits, 0)], digits, RECIPE, data_orders=(1, 2, 3), alphas=2)
     assert np.array_equal(again.curve.loss, result.curve.loss)
-
-
-def test_results_are_means_with_sample_deviations():
-    def pair(middle: float, accuracy: float) -> Pair:
-        return Pair(
-            0, (1, 2), Curve(np.array([0, 0.5, 1]), np.array([1, middle, 1]), np.array([0.9, accuracy, 0.9]), "none")
-        )
-
-    result = Instability((pair(2, 0.9), pair(4, 0.87)))
-    assert result.mean_and_std("barrier") == (2, pytest.approx(2**0.5))
-    assert (result.barrier, result.midpoint_barrier) == (2, 2)
-    assert result.error_barrier == pytest.approx(0.015)
-    assert result.stable
-    assert not Instability((pair(2, 0.87),)).stable
-    assert np.isnan(Instability((pair(2, 0.87),)).mean_and_std("barrier")[1])
 
 
 @pytest.mark.parametrize("orders", [(1,), (1, 1), ()])
