@@ -16,11 +16,22 @@ def choose(name: str, table: Mapping[str, Variant], what: str) -> Variant:
     >>> choose("magnitude", {"magnitude": 1}, "criterion")
     1
     """
-    if not isinstance(name, str) or name not in table:
-        raise ValueError(
-            f"Expected {what} to be one of {sorted(table)}. Received: {what}={name!r}.{suggestion(str(name), table)}"
-        )
+    check_choice(name, table, what)
     return table[name]
+
+
+def check_choice(name: str, known: Iterable[str], what: str) -> None:
+    """Raises the same ValueError where there are names alone.
+
+    >>> check_choice("tests", ("train", "test"), "split")
+    Traceback (most recent call last):
+    ValueError: Expected split to be one of ['test', 'train']. Received: split='tests'. Did you mean 'test'?
+    """
+    known = sorted(known)
+    if not isinstance(name, str) or name not in known:
+        raise ValueError(
+            f"Expected {what} to be one of {known}. Received: {what}={name!r}.{suggestion(str(name), known)}"
+        )
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

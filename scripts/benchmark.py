@@ -85,6 +85,24 @@ def distilled_round() -> Row:
     return "a distilled round of 320 decoded images, width 32", sides, {"fit / bare loop": ("fit", "bare loop")}, 12_800
 
 
+def pipeline() -> Row:
+    """Real images in one long epoch; a distilled set in short ones, where what an epoch costs shows."""
+    sides: dict[str, Side] = {}
+    ratios = {}
+    for name, size in (
+        ("real", {"images": 2560, "passes": 4}),
+        ("distilled", {"images": 320, "passes": 4, "distilled": True}),
+    ):
+        epochs = 10_240 // (size["images"] * size["passes"])
+        sides[f"{name}, alone"] = ("batches_alone", size | {"epochs": epochs})
+        sides[f"{name}, graph"] = ("batches_alone", size | {"epochs": epochs, "graph": True})
+        fit = {"net": "convnet", "width": 32} | size | {"passes": size["passes"] * epochs}
+        sides[f"{name}, fit"] = ("through_fit", fit)
+        ratios[f"pipeline alone / fit, {name}"] = (f"{name}, alone", f"{name}, fit")
+        ratios[f"pipeline / in tf.data's own graph, {name}"] = (f"{name}, alone", f"{name}, graph")
+    return "batches with the paper's augmentation alone, and in fit, width 32", sides, ratios, 10_240
+
+
 def backends() -> Row:
     passes = 40 if gpu() else 6
     size = {"net": "convnet", "width": 32, "images": 640, "passes": passes}
@@ -190,6 +208,7 @@ ROWS = {
     "masking_w32": lambda: masking("convnet", 32, 2560, 12),
     "masking_resnet18": lambda: masking("resnet18", 32, 640, 5),
     "distilled_round": distilled_round,
+    "pipeline": pipeline,
     "backends": backends,
     "roofline": roofline,
     "winograd": winograd,

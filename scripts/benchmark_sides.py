@@ -80,13 +80,45 @@ def through_fit(
         model.stop_training = True
 
     def work() -> None:
-        imp = kt.callbacks.IterativeMagnitudePruning(rounds=max(1, rounds), epochs_per_round=1 if rounds else 1000)
+        imp = kt.callbacks.IterativeMagnitudePruning(
+            rounds=max(1, rounds), epochs_per_round=1 if rounds else 1000, pipeline=pipeline
+        )
         callbacks = [imp] if masked else []
         if not rounds:
             callbacks.append(keras.callbacks.LambdaCallback(on_epoch_end=stop))
         epochs = imp.total_epochs
         with fused_operations.mode(fused):
             model.fit(pipeline, epochs=epochs, callbacks=callbacks, verbose=0, shuffle=False)
+
+    return work
+
+
+def batches_alone(
+    images: int, passes: int, *, epochs: int = 1, distilled: bool = False, graph: bool = False
+) -> Work:  # fmt: skip
+    """Epochs of a pipeline with the paper's augmentation that nobody trains on.
+
+    `graph`: such batches by functions in tf.data's own graph, two at a time, in one order.
+    """
+    import_keras()
+    import tensorflow as tf
+
+    import kerasticket as kt
+
+    recipe = kt.training.Recipe(passes, BATCH, passes_per_epoch=passes, augmentation=kt.data.PAPER_CIFAR)
+    data = (synthetic_distilled if distilled else synthetic_images)(images)
+    made = recipe.pipeline(data, 0)
+    if graph:
+        stream, options = made.stream, made.options()
+        key, order = stream.begin(0, 0)
+        numbers = tf.data.Dataset.range(stream.per_pass).repeat(passes)
+        made = numbers.map(lambda i: stream.make_batch(key, order, i), num_parallel_calls=2).prefetch(2)
+        made = made.with_options(options)
+
+    def work() -> None:
+        for _ in range(epochs):
+            for _ in made:
+                pass
 
     return work
 
@@ -212,7 +244,7 @@ def matching(width: int, ipc: int, *, policy: str = "float32") -> Work:
     import keras
 
     import kerasticket as kt
-    from kerasticket.distillation.matcher import Matcher
+    from kerasticket.distillation.matching import Matcher
 
     keras.config.set_dtype_policy(policy)
     real, method = synthetic_images(MATCHED), kt.distillation.GradientMatching(width=width)
@@ -384,7 +416,17 @@ def pytorch(net: str, width: int, images: int, passes: int, *, options: str = ""
 SIDES: dict[str, Callable[..., Work]] = {
     function.__name__: function
     for function in (
-        *(through_fit, bare_loop, jax_loop, convolutions, convolution, matching, taylor_diagonal, diagonal_by_products),
+        *(
+            through_fit,
+            batches_alone,
+            bare_loop,
+            jax_loop,
+            convolutions,
+            convolution,
+            matching,
+            taylor_diagonal,
+            diagonal_by_products,
+        ),
         *(along_path, over_plane, keras_evaluate),
         *(pytorch, pytorch_matching, pytorch_diagonal),
     )

@@ -17,6 +17,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,7 @@ def parse(arguments: list[str]) -> tuple[Config, Any]:
     import_keras()
     import kerasticket as kt
 
-    makers = dict(kt.distillation.METHODS)
+    makers: dict[str, Callable[..., Any]] = dict(kt.distillation.METHODS)
     makers |= {each.__name__: functools.partial(each, known.ipc) for each in (kt.distillation.dc, kt.distillation.dsa)}
     makers["tesla"] = functools.partial(kt.distillation.TrajectoryMatching, form="constant-memory")
     published = makers[known.method]()
@@ -359,7 +360,8 @@ def softened(config: Config, distilled, train, test):
     accuracy = kt.training.evaluate(teacher, test)["accuracy"]
     print(f"teacher      {100 * accuracy:.2f} %", flush=True)
     about = {"epochs": config.teacher_epochs, "accuracy": round(accuracy, 4)}
-    return kt.distillation.soft_labels(distilled, teacher, config.soft_labels, **about)
+    temperature = 1.0 if config.soft_labels is None else config.soft_labels
+    return kt.distillation.soft_labels(distilled, teacher, temperature, **about)
 
 
 def test_recipe(config: Config):

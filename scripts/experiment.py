@@ -12,6 +12,7 @@ from presets import Config
 from progress import EpochProgress, Progress
 
 import kerasticket as kt
+from kerasticket.checks import check_choice
 from kerasticket.data.classes import check_same, in_the_order_of
 from kerasticket.data.digest import digest
 from kerasticket.experiments.records import Trained
@@ -69,8 +70,11 @@ class Experiment:
                 f"Expected --train-rounds within {self.first_round + 1}..{config.rounds}. Received: {sorted(outside)}."
             )
         for kind in self._searched():
-            options = {"rounds": config.rounds, "epochs_per_round": self.recipe(kind).keras_epochs}
-            kt.callbacks.IterativeMagnitudePruning(**options, **self._pruning(kind), start=self.start)
+            epochs = self.recipe(kind).keras_epochs
+            pruning = self._pruning(kind)
+            kt.callbacks.IterativeMagnitudePruning(
+                rounds=config.rounds, epochs_per_round=epochs, start=self.start, **pruning
+            )
         for kind in {"imp", *self._searched()}:
             for data_order in config.data_orders:
                 self.pipeline(kind, data_order)
@@ -433,8 +437,7 @@ def _check(config: Config) -> None:
     """Raises ValueError for what only this script can get wrong; the package checks the rest."""
     known_names: dict[str, Any] = {"model": kt.models.MODELS, "augmentation": AUGMENTATIONS, "precision": PRECISIONS}
     for name, known in known_names.items():
-        if getattr(config, name) not in known:
-            raise ValueError(f"Expected --{name} among {sorted(known)}. Received: '{getattr(config, name)}'.")
+        check_choice(getattr(config, name), known, f"--{name}")
     for name in ("epochs", "distilled_epochs", "batch_size"):
         if getattr(config, name) < 1:
             raise ValueError(f"Expected --{name.replace('_', '-')} of at least 1. Received: {getattr(config, name)}.")

@@ -167,7 +167,9 @@ def evaluate(config: Config, source: Source, works: list[Work], out: Path) -> No
             def tell(done: int, name: str = work.name, behind: int = index * config.points) -> None:
                 bar.reach(behind + done, f"{name}  point {done:,}/{config.points:,}")
 
-            kept = out / f"{work.name}.unfinished.h5"
+            kept, older = (out / f"{work.name}.unfinished.{ending}" for ending in ("npz", "h5"))
+            if older.exists():
+                raise ValueError(f"'{older}' is of an earlier version, which cannot be gone on with. Delete it.")
             surface = loss_plane(
                 model, work.load(), objective, kind=config.plane, checkpoint=kept, progress=tell, **settings
             )

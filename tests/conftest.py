@@ -6,6 +6,7 @@ import mmap
 import os
 from pathlib import Path
 
+import lanes
 import pytest
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -62,8 +63,23 @@ if BACKEND == "jax":
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
-def pytest_collection_modifyitems(items) -> None:
+def pytest_addoption(parser) -> None:
+    parser.addoption("--fast", action="store_true", help="of each file only the quickest tests, within its budget")
+    parser.addoption("--record-durations", metavar="CSV", type=Path, help="writes the seconds of each test")
+
+
+def pytest_configure(config) -> None:
+    path = config.getoption("--record-durations")
+    if path and not hasattr(config, "workerinput"):  # xdist: the process that gets all reports
+        config.pluginmanager.register(lanes.Recorder(path))
+
+
+def pytest_collection_modifyitems(config, items) -> None:
     """Files, pictures and examples, not numbers of a backend: testing them three times would triple the time of it."""
+    if config.getoption("--fast"):
+        chosen = lanes.fast(items, lanes.read_durations())
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in chosen])
+        items[:] = [item for item in items if item.nodeid in chosen]
     skip = pytest.mark.skip(reason="what depends on the backend is tested elsewhere: this on tensorflow alone")
     for item in items if BACKEND != "tensorflow" else ():
         if "same_on_every_backend" in item.keywords or isinstance(item, pytest.DoctestItem):

@@ -10,6 +10,7 @@ import numpy as np
 from kerasticket.analysis.objective import Evaluation, Objective
 from kerasticket.analysis.results import Curve
 from kerasticket.analysis.statistics import has_statistics, reestimated
+from kerasticket.checks import check_choice
 from kerasticket.params import Params, interpolate, is_kernel
 
 STATISTICS = ("interpolate", "reestimate")
@@ -104,8 +105,7 @@ def grid(alphas: int | Sequence[float]) -> list[float]:
 
 def check_statistics(statistics: str) -> None:
     """Raises ValueError for an unknown way to treat moving statistics."""
-    if statistics not in STATISTICS:
-        raise ValueError(f"Expected statistics as one of {STATISTICS}. Received: statistics={statistics!r}.")
+    check_choice(statistics, STATISTICS, "statistics")
 
 
 def zeros_overlap(a: Params, b: Params) -> float:

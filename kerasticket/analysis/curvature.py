@@ -11,6 +11,7 @@ from keras import ops
 
 from kerasticket.analysis.objective import Batch, check_deterministic, read
 from kerasticket.backend import autodiff
+from kerasticket.backend.keras_internals import all_layers
 from kerasticket.data.pipeline import Data
 from kerasticket.models.paths import named_variables
 from kerasticket.params import is_float
@@ -111,7 +112,7 @@ def signs(rng: np.random.Generator, size: int) -> np.ndarray:
 def _check_model(model: keras.Model) -> None:
     if len(getattr(model, "inputs", None) or [None]) != 1:
         raise ValueError(f"Expected a model with one input. Received: '{model.name}' with {len(model.inputs)}.")
-    half = sorted({layer.compute_dtype for layer in model._flatten_layers()} - {"float32", "float64", None})
+    half = sorted({layer.compute_dtype for layer in all_layers(model)} - {"float32", "float64", None})
     if half:
         raise ValueError(
             f"Expected a model that computes in float32 or float64, as second derivatives need the digits. "

@@ -13,7 +13,8 @@ from kerasticket.analysis.objective import Objective
 from kerasticket.analysis.results import Curve
 from kerasticket.analysis.statistics import reestimated
 from kerasticket.backend import autodiff
-from kerasticket.models.graph.calls import calls, check_graph
+from kerasticket.backend.keras_internals import calls
+from kerasticket.models.graph.calls import check_graph
 from kerasticket.models.paths import SEED_STATE
 from kerasticket.params import Params, interpolate
 

@@ -10,6 +10,7 @@ import numpy as np
 from kerasticket.analysis.curvature import Curvature, signs
 from kerasticket.analysis.results import Diagonal, Trace
 from kerasticket.analysis.taylor import AlongLines
+from kerasticket.checks import check_choice
 from kerasticket.masks import Mask
 
 
@@ -60,8 +61,7 @@ def hessian_diagonal(
     >>> diagonal.values["out/kernel"].ravel().tolist(), diagonal.methods
     ([2.0, 8.0], {'out/kernel': 'taylor'})
     """
-    if method not in METHODS:
-        raise ValueError(f"Expected a method among {sorted(METHODS)}. Received: method={method!r}.")
+    check_choice(method, METHODS, "method")
     if not isinstance(probes, numbers.Integral) or probes < 2:
         raise ValueError(f"Expected at least 2 probes, as one says nothing of its error. Received: probes={probes!r}.")
     curvature = Curvature(model, data, batches)

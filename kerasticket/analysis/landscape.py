@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,10 @@ from kerasticket.analysis.objective import Evaluation, Objective
 from kerasticket.analysis.planes import PLANES, Bounds, Plane, random_direction
 from kerasticket.analysis.results import IN_PLANE, Surface
 from kerasticket.analysis.statistics import has_statistics
-from kerasticket.files import hdf5, typed
-from kerasticket.files.atomic import check_writable
+from kerasticket.checks import check_choice
+from kerasticket.files.checkpoint import Checkpoint
 from kerasticket.params import Params
 
-CHECKPOINT_FORMAT = "kerasticket unfinished surface"
-SECONDS_BETWEEN_CHECKPOINTS = 60.0
 FEWEST_POINTS = 4
 
 
@@ -99,8 +96,7 @@ def loss_plane(
     values = resumable(
         lambda index: evaluate(objective, plane.point(*coordinates[index]), statistics),
         points,
-        Path(checkpoint) if checkpoint else None,
-        settings,
+        kept_in(checkpoint, settings) if checkpoint else None,
         progress,
     )
     positions, distances = (np.array(each) for each in zip(*map(plane.project, nets), strict=True))
@@ -139,58 +135,47 @@ LAYOUTS: dict[str, Callable[[int, Bounds, np.random.Generator], np.ndarray]] = {
 def resumable(
     function: Callable[[int], Evaluation],
     count: int,
-    checkpoint: Path | None,
-    settings: dict[str, Any],
+    checkpoint: Checkpoint | None,
     progress: Callable[[int], None] | None,
 ) -> np.ndarray:
-    """The values of a function at 0 ... count - 1, (count, 2), kept in a file on the way.
-
-    Raises:
-        ValueError: the file is of other settings, or cannot be written.
-    """
-    if checkpoint:
-        check_writable(checkpoint.parent)
-    values = _begun(count, checkpoint, settings)
-    done, saved = len(values), time.monotonic()
+    """The values of a function at 0 ... count - 1, (count, 2), kept in a file on the way."""
+    values = _begun(checkpoint)[:count]
+    done = len(values)
     values = np.concatenate([values, np.full((count - done, 2), np.nan)])
     try:
         while done < count:
             values[done] = function(done)
             done += 1
-            if checkpoint and time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
-                hdf5.write(checkpoint, CHECKPOINT_FORMAT, settings, {"values": values[:done]})
-                saved = time.monotonic()
+            if checkpoint and checkpoint.due:
+                checkpoint.save({"values": values[:done]})
             if progress:
                 progress(done)
     finally:
         if checkpoint:
-            hdf5.write(checkpoint, CHECKPOINT_FORMAT, settings, {"values": values[:done]})
+            checkpoint.save({"values": values[:done]})
     return values
 
 
-def _begun(count: int, checkpoint: Path | None, settings: dict[str, Any]) -> np.ndarray:
+def kept_in(path: str | Path, settings: dict[str, Any]) -> Checkpoint:
+    """The file of one landscape."""
+    return Checkpoint(path, settings, what="landscape", alike={"net_loss": _close})
+
+
+def _begun(checkpoint: Checkpoint | None) -> np.ndarray:
     """What an earlier call has found, (n, 2)."""
-    if checkpoint is None or not checkpoint.exists():
+    saved = checkpoint and checkpoint.load()
+    if not checkpoint or not saved:
         return np.zeros((0, 2))
-    before, arrays = hdf5.read(checkpoint, CHECKPOINT_FORMAT)
-    values, losses = arrays.get("values", np.zeros(0)), before.get("net_loss")
-    typed.check({"net_loss": losses}, {"net_loss": tuple[float, ...]}, f"'{checkpoint}'")
+    values = saved.arrays.get("values", np.zeros(0))
     if values.shape[1:] != (2,) or values.dtype != float:
-        raise ValueError(
-            f"Expected values of shape (n, 2) in '{checkpoint}'. Received: {values.dtype} of shape {values.shape}; "
-            "the file is damaged. Delete it."
-        )
-    # Another machine may differ in the last digits, another loss or network in the first.
-    same = np.shape(before["net_loss"]) == np.shape(settings["net_loss"]) and np.allclose(
-        before["net_loss"], settings["net_loss"], rtol=1e-4, equal_nan=True
-    )
-    changed = [key for key in settings if before.get(key) != settings[key] and not (key == "net_loss" and same)]
-    if changed:
-        fields = "; ".join(f"{key} was {before.get(key)!r}, is now {settings[key]!r}" for key in changed)
-        raise ValueError(
-            f"'{checkpoint}' keeps another landscape: {fields}. Finish that one, delete the file, or give another."
-        )
-    return values[:count]
+        raise checkpoint.damaged(f"values of {values.dtype} and shape {values.shape}, expected (n, 2)")
+    return values
+
+
+def _close(before: Any, now: list[float]) -> bool:
+    """Another machine may differ in the last digits of a loss, another loss or network in the first."""
+    numbers = isinstance(before, list) and all(isinstance(each, float) for each in before)
+    return numbers and len(before) == len(now) and bool(np.allclose(before, now, rtol=1e-4, equal_nan=True))
 
 
 def _contents(nets: Sequence[Params], objective: Objective, own: np.ndarray) -> dict[str, Any]:
@@ -211,9 +196,8 @@ def _contents(nets: Sequence[Params], objective: Objective, own: np.ndarray) -> 
 
 def check_options(kind: str, *, points: int, layout: str, statistics: str, seed: int) -> None:
     """Raises ValueError for what `loss_plane` does not take, whatever the nets are."""
-    for name, value, known in (("kind", kind, PLANES), ("layout", layout, LAYOUTS)):
-        if value not in known:
-            raise ValueError(f"Expected {name} as one of {sorted(known)}. Received: {name}={value!r}.")
+    check_choice(kind, PLANES, "kind")
+    check_choice(layout, LAYOUTS, "layout")
     check_statistics(statistics)
     if points < FEWEST_POINTS:
         raise ValueError(f"Expected at least {FEWEST_POINTS} points. Received: points={points}.")

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
-from keras import layers
 
 from kerasticket.analysis.distances import STATISTICS
+from kerasticket.layers.traits import traits_of
 from kerasticket.models.paths import owners
 from kerasticket.params import Params, combine, dot, is_kernel, norm
 
@@ -116,7 +116,7 @@ def random_direction(
     Returns:
         Params of float64; whole numbers are the net's.
 
-    >>> model = keras.Sequential([keras.Input((2,)), layers.Dense(2, name="out")])
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, name="out")])
     >>> net = {"out/kernel": np.array([[3.0, 0.0], [4.0, 2.0]]), "out/bias": np.ones(2)}
     >>> direction = random_direction(model, net, np.random.default_rng(0))
     >>> np.linalg.norm(direction["out/kernel"], axis=0).round(6).tolist(), direction["out/bias"].tolist()
@@ -135,34 +135,17 @@ def random_direction(
 
 
 def filter_axes(layer: keras.Layer, path: str) -> tuple[int, ...]:
-    """Axes of a kernel that number its filters; the others lie within a filter.
+    """Axes of a kernel that number its filters, from the end; the others lie within a filter.
 
-    The last axis, but for transposed and depthwise convolutions, embeddings (one filter per row) and EinsumDense
-    (all axes that are outputs alone).
+    Those of its output units in `layers.traits`, the last axis where nothing is known of the layer. (Li et al. speak of
+    convolutions; a filter of an Embedding is what makes one number of the vectors, as it would be in a Dense layer that
+    reads tokens one-hot.)
 
-    >>> filter_axes(layers.Dense(2), "out/kernel"), filter_axes(layers.DepthwiseConv2D(3), "conv/kernel")
+    >>> filter_axes(keras.layers.Dense(2), "out/kernel"), filter_axes(keras.layers.DepthwiseConv2D(3), "conv/kernel")
     ((-1,), (-2, -1))
     """
-    if path.endswith("/depthwise_kernel"):
-        return (-2, -1)
-    found = next((FILTER_AXES[kind] for kind in type(layer).__mro__ if kind in FILTER_AXES), (-1,))
-    return found(layer) if callable(found) else found
-
-
-def _einsum_outputs(layer: layers.EinsumDense) -> tuple[int, ...]:
-    inputs, kernel, outputs = layer.equation.replace("->", ",").replace("...", "").split(",")
-    return tuple(axis for axis, letter in enumerate(kernel) if letter in outputs and letter not in inputs)
-
-
-FILTER_AXES: dict[type, tuple[int, ...] | Callable[[keras.Layer], tuple[int, ...]]] = {
-    layers.DepthwiseConv1D: (-2, -1),
-    layers.DepthwiseConv2D: (-2, -1),
-    layers.Conv1DTranspose: (-2,),
-    layers.Conv2DTranspose: (-2,),
-    layers.Conv3DTranspose: (-2,),
-    layers.Embedding: (0,),
-    layers.EinsumDense: _einsum_outputs,
-}
+    traits, weight = traits_of(layer), path.rpartition("/")[2]
+    return (-1,) if traits is None or weight not in traits.weights else traits.axes(layer, weight).outputs
 
 
 def _as_long(drawn: np.ndarray, weights: np.ndarray, filters: tuple[int, ...]) -> np.ndarray:

@@ -11,6 +11,7 @@ from scipy.linalg import eigh_tridiagonal
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from kerasticket.analysis.curvature import Curvature, signs
+from kerasticket.checks import check_choice
 from kerasticket.params import Params
 
 # As scipy calls them.
@@ -87,8 +88,7 @@ def top_eigenvalues(
     >>> [round(value, 4) for value in top.values.tolist()]
     [10.0]
     """
-    if which not in ENDS:
-        raise ValueError(f"Expected `which` among {sorted(ENDS)}. Received: which={which!r}.")
+    check_choice(which, ENDS, "which")
     curvature = Curvature(model, data, batches)
     if not isinstance(k, numbers.Integral) or not 1 <= k < curvature.size:
         raise ValueError(

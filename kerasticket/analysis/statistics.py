@@ -7,13 +7,14 @@ import keras
 import numpy as np
 
 from kerasticket.analysis.objective import Objective
+from kerasticket.backend.keras_internals import all_layers
 from kerasticket.models.paths import SEED_STATE, named_variables
 from kerasticket.params import Params
 
 
 def has_statistics(model: keras.Model) -> bool:
     """Whether the model has batch normalization, whose moving statistics are no function of its weights."""
-    return any(isinstance(layer, keras.layers.BatchNormalization) for layer in model._flatten_layers())
+    return any(isinstance(layer, keras.layers.BatchNormalization) for layer in all_layers(model))
 
 
 def reestimated(objective: Objective, params: Params) -> Params:
@@ -70,7 +71,7 @@ def _calls(remembered: np.ndarray, momentum: float) -> int:
 def _learning_layers(model: keras.Model) -> list[tuple[str, str, float]]:
     """(path of the moving mean, of the moving variance, momentum) of each layer that updates them in training."""
     paths = {id(variable): path for path, variable in named_variables(model).items()}
-    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+    layers = [layer for layer in all_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
     return [
         (paths[id(layer.moving_mean)], paths[id(layer.moving_variance)], layer.momentum)
         for layer in layers

@@ -6,7 +6,6 @@ accepted too.
 """
 
 import functools
-import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasticket.backend.keras_internals import all_layers, keras_mask, takes_training
 from kerasticket.backend.precision import at_least_float32
 
 Function = Callable[..., Any]
@@ -63,7 +63,7 @@ def functional_loss(model: keras.Model, loss: Callable[[Any, Any], Any], *, trai
 
 def mode(model: keras.Model, training: bool) -> dict[str, bool]:
     """The argument that says so to a model, none where its `call` does not take it."""
-    return {"training": training} if getattr(model, "_call_has_training_arg", True) else {}
+    return {"training": training} if takes_training(model) else {}
 
 
 def mean_of_loss(loss: Callable[[Any, Any], Any], targets, outputs, padding=None):
@@ -93,20 +93,6 @@ def losses_of(loss: Callable[[Any, Any], Any], targets, outputs):
     each = loss.call if isinstance(loss, keras.losses.Loss) else _of_equal_axes(loss)
     outputs = at_least_float32(outputs)
     return each(ops.cast(targets, outputs.dtype), outputs)
-
-
-def keras_mask(outputs):
-    """The mask of padded steps that layers hand on with their outputs, such as `Embedding(mask_zero=True)`; or None."""
-    # Private: Keras has no other way to ask. JAX's tensors take no attributes, and Keras keeps their masks elsewhere.
-    return importlib.import_module("keras.src.backend").get_keras_mask(outputs)
-
-
-def has_logits_behind(outputs) -> bool:
-    """Whether Keras' cross-entropies look not at these outputs but at the logits behind their softmax or sigmoid.
-
-    They do on TensorFlow, where nothing is clipped then.
-    """
-    return keras.config.backend() == "tensorflow" and hasattr(outputs, "_keras_logits")
 
 
 def _of_equal_axes(loss: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -194,7 +180,7 @@ def check_second_derivatives(model: keras.Model) -> None:
     layer of your own may call: that is not seen here. Write its variance as `ops.mean(ops.square(x - mean))`.
     """
     wrong = _WRONG_SECOND_DERIVATIVES.get(keras.config.backend(), ())
-    found = sorted({layer.name for layer in model._flatten_layers() if isinstance(layer, wrong)})
+    found = sorted({layer.name for layer in all_layers(model) if isinstance(layer, wrong)})
     if found:
         raise ValueError(
             f"Expected layers whose second derivatives are right. Received: '{model.name}' with {found} on "

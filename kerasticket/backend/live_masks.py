@@ -7,21 +7,21 @@ constant of the trace. There each mask is mirrored in a `jax.Ref`, which compile
 import contextlib
 import functools
 import weakref
-from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
+from kerasticket.backend import keras_internals
+
 _REF = "_ref_of_steps"
 _AFTER: "weakref.WeakSet[Any]" = weakref.WeakSet()
 
 
-class _Mirrored(keras.Variable):
+class _Mirrored(keras_internals.Watched):
     """A variable of JAX whose every assignment outside of compiled functions is mirrored."""
 
-    def _direct_assign(self, value):
-        super()._direct_assign(value)
+    def assigned(self) -> None:
         _mirror(self)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def read(mask: keras.Variable):
 def _mirror(mask: keras.Variable) -> None:
     import jax
 
-    value = mask._value
+    value = keras_internals.value_or_none(mask)
     if value is None or isinstance(value, jax.core.Tracer):  # purged by `fit`, which assigns it again
         return
     with jax.ensure_compile_time_eval():
@@ -70,13 +70,6 @@ def no_gradient() -> contextlib.AbstractContextManager:
     import torch
 
     return torch.no_grad()
-
-
-def constrain(variable: keras.Variable, constraint: Callable | None) -> None:
-    """Sets what Keras optimizers apply to a variable after each step, also where they are given TensorFlow's own."""
-    variable.constraint = constraint
-    if keras.backend.backend() == "tensorflow" and hasattr(variable.value, "_constraint"):
-        variable.value._constraint = constraint
 
 
 def after_steps_of_torch(held: Any) -> None:

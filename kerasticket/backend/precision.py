@@ -1,11 +1,12 @@
 """Precision of one computation, on every backend: double, or float32 at least."""
 
 import contextlib
-import importlib
 from collections.abc import Callable, Iterator
 
 import keras
 from keras import ops
+
+from kerasticket.backend import keras_internals
 
 LOW_PRECISION = ("float16", "bfloat16")
 
@@ -33,15 +34,9 @@ def double_precision() -> Iterator[None]:
     ...     keras.backend.standardize_dtype((keras.ops.ones(1, "float64") * keras.ops.ones(1, "float64")).dtype)
     'float64'
     """
-    # Private to Keras, which has no other switch; who needs the precision should look at the dtype that comes out.
-    table = importlib.import_module("keras.src.backend.common.dtypes").BIT64_TO_BIT32_DTYPE
-    before = table["float64"]
-    with _SWITCHES.get(keras.config.backend(), contextlib.nullcontext)():
-        table["float64"] = "float64"
-        try:
-            yield
-        finally:
-            table["float64"] = before
+    # Who needs the precision should look at the dtype that comes out.
+    with _SWITCHES.get(keras.config.backend(), contextlib.nullcontext)(), keras_internals.float64_kept():
+        yield
 
 
 def _jax_switch():

@@ -13,7 +13,8 @@ from kerasticket.data.baselines import mix, random_real
 from kerasticket.data.distilled import DistilledSet
 from kerasticket.data.formats import importers
 from kerasticket.data.images import ImageSet
-from kerasticket.data.pipeline import pipeline, seek
+from kerasticket.data.pipeline import pipeline
+from kerasticket.data.sets import distilled_sets
 from kerasticket.data.sources.decoding import StreamedImages
 from kerasticket.data.sources.folders import IMAGENET10
 from kerasticket.data.sources.real import DATASETS, load, load_folder
@@ -33,11 +34,11 @@ __all__ = [
     "DistilledSet",
     "ImageSet",
     "StreamedImages",
+    "distilled_sets",
     "importers",
     "load",
     "load_folder",
     "mix",
     "pipeline",
     "random_real",
-    "seek",
 ]

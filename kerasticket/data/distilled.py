@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from kerasticket.checks import check_choice
 from kerasticket.data.formats import distilled_file
 from kerasticket.data.images import check_labels, check_normalization, make_plain
 from kerasticket.data.multi_formation import cell_size, decode_cells
+from kerasticket.data.sets import located
 
 # What the pixel values mean: [0, 1] un-normalized; (unit - mean) / std; whitened over pixels (MTT).
 SPACES = ("unit", "normalized", "zca")
@@ -128,8 +130,7 @@ class DistilledSet:
             )
 
     def _check_space(self) -> None:
-        if self.space not in SPACES:
-            raise ValueError(f"space must be one of {SPACES}. Received: {self.space!r}")
+        check_choice(self.space, SPACES, "space")
         if self.space == "zca" and not {"epsilon", "source"} <= set(self.zca):
             raise ValueError(f'space "zca" needs zca={{"epsilon": ..., "source": ...}}. Received: zca={self.zca}')
         if self.space != "zca" or self.mean or self.std:
@@ -241,12 +242,15 @@ class DistilledSet:
     def load(cls, path: str | Path) -> "DistilledSet":
         """Reads and checks a file of `save`; runs nothing that the file says.
 
+        Args:
+            path: of the file, or the name of a set that comes with kerasticket, of `kt.data.distilled_sets`.
+
         Raises:
             ValueError: if the file is absent, truncated, foreign, of another version or holds impossible
                 values.
         """
         names = {each.name for each in fields(cls)}
-        values = distilled_file.read(Path(path), {"images", "labels"}, names - {"images", "labels"})
+        values = distilled_file.read(located(path), {"images", "labels"}, names - {"images", "labels"})
         try:
             return cls(**values)
         except (ValueError, TypeError, AttributeError) as error:

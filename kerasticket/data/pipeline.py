@@ -1,11 +1,11 @@
 """A tf.data pipeline whose every batch is a pure function of (seed, round, pass, position in the pass).
 
 A *pass* shows every image once, in its own order; one iteration over the dataset, which is one Keras epoch,
-is `passes` passes. Which passes they are is not hidden state of an iterator but a position, (round, epoch),
-that each new iteration reads and advances by one epoch. `seek` sets it. A plain `fit` therefore needs
-nothing; a resumed or many-round training calls `seek(round, epoch)` in `on_epoch_begin`, before Keras makes
-the epoch's iterator. It must do so from the first epoch: on some backends Keras peeks at one batch before
-training, which advances the position.
+is `passes` passes. Which passes they are is not hidden state of an iterator but the pipeline's `position`,
+(round, epoch), that each new iteration reads and advances by one epoch. A plain `fit` therefore needs nothing; a
+resumed or many-round training sets it in `on_epoch_begin`, before Keras makes the epoch's iterator. It must do so
+from the first epoch: on some backends Keras peeks at one batch before training, which advances the position. Keras
+tells callbacks nothing of `fit`'s data, so they are given the pipeline.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from threading import Lock
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,11 +23,14 @@ from kerasticket.data.augmentation import presets
 from kerasticket.data.augmentation.presets import Augmentation
 from kerasticket.data.distilled import DistilledSet
 from kerasticket.data.images import ImageSet
+from kerasticket.data.positions import Counter
 from kerasticket.data.sources.decoding import StreamedImages
 from kerasticket.data.tensorflow_ops import plain, tensorflow, tensorflow_namespace
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+    from kerasticket.data.positioned import Pipeline
 
 Data = ImageSet | StreamedImages | DistilledSet
 # Philox gives the same numbers wherever it runs, where "auto" may choose another generator.
@@ -38,44 +41,6 @@ WORKERS = ThreadPoolExecutor(CORES, thread_name_prefix="kerasticket-data")
 AHEAD = CORES + 2
 
 
-class Position:
-    """(round, epoch) of one pipeline; each new iteration takes it and leaves the next epoch."""
-
-    live: ClassVar["weakref.WeakSet[Position]"] = weakref.WeakSet()
-
-    def __init__(self) -> None:
-        self.round, self.epoch = 0, 0
-        Position.live.add(self)
-
-    def take(self) -> np.ndarray:
-        """(round, epoch) as int64."""
-        self.epoch += 1
-        return np.array([self.round, self.epoch - 1], np.int64)
-
-
-def seek(round: int = 0, epoch: int = 0, *, only: "tf.data.Dataset | None" = None) -> None:
-    """Makes the next iteration of every live pipeline, or of one, epoch `epoch` (from 0) of round `round`.
-
-    An iteration that has begun is not disturbed. Pipelines that neither shuffle nor augment give the same
-    anyway.
-
-    Raises:
-        ValueError: `only` is a dataset that was derived from a pipeline.
-
-    Example:
-        >>> from kerasticket.data.sources.real import load
-        >>> batches = pipeline(load("digits", images_per_class=2), batch_size=20)
-        >>> first = next(iter(batches))[0].numpy()
-        >>> seek(round=0, epoch=0)
-        >>> bool((next(iter(batches))[0].numpy() == first).all())
-        True
-    """
-    if only is not None and not hasattr(only, "kerasticket_stream"):
-        raise ValueError(f"Expected a pipeline that `pipeline` made, not one derived from it. Received: {only!r}")
-    for position in list(Position.live) if only is None else [only.kerasticket_stream.position]:
-        position.round, position.epoch = round, epoch
-
-
 def pipeline(
     data: Data,
     *,
@@ -84,8 +49,17 @@ def pipeline(
     shuffle: bool = True,
     augmentation: Augmentation | None = None,
     passes: int = 1,
-) -> "tf.data.Dataset":
+) -> "Pipeline":
     """Batches for `fit` and `evaluate` on any Keras backend.
+
+    The pipeline is a tf.data.Dataset: `map`, `take`, `save`, `shard` and, in one process, tf.distribute's strategies
+    take it. Its batches are made by Python, a call for each: functions in tf.data's own graph would be built anew
+    for every epoch, which takes longer than an epoch of distilled data, and would round otherwise. So it cannot
+    leave its process: not as a graph, not to tf.data's service, not to a worker of another process; its iterator
+    cannot be put in a checkpoint (set `position` instead). `shard` makes all batches and drops those of the others.
+    What must travel, `save`: it writes the next epoch, and `tf.data.Dataset.load` reads it without Python.
+
+    Trainings do not disturb each other, in threads either, if each has a pipeline of its own.
 
     Args:
         data: real images, in memory or streamed, or a distilled set, which is decoded first.
@@ -97,10 +71,11 @@ def pipeline(
             per epoch avoid Keras' per-epoch cost; the stream of batches is the same however it is grouped.
 
     Returns:
-        tf.data.Dataset of (images float32 (n, height, width, channels), labels float32 (n, classes)):
-        images normalized with the data's own mean and std (distilled data of another space than "unit": as
-        they are), labels one-hot or soft. Its cardinality is passes * ceil(images / batch_size); pass
-        `shuffle=False` to `fit`.
+        A tf.data.Dataset with a `position`, of (images float32 (n, height, width, channels), labels float32
+        (n, classes)): images normalized with the data's own mean and std (distilled data of another space than
+        "unit": as they are), labels one-hot or soft. Its cardinality is passes * ceil(images / batch_size); pass
+        `shuffle=False` to `fit`. `position` is the (round, epoch) of the next iteration and can be set: batches
+        depend on nothing but it, the seed and their number.
 
     Raises:
         ValueError: sizes below 1, a negative seed, or an augmentation in [0, 1] of data that are not.
@@ -110,12 +85,20 @@ def pipeline(
         >>> batches = pipeline(load("digits"), batch_size=64, passes=2)
         >>> int(batches.cardinality()), batches.element_spec[0].shape.as_list()
         (32, [None, 16, 16, 1])
+        >>> first = next(iter(batches))[0].numpy()
+        >>> batches.position
+        Position(round=0, epoch=1)
+        >>> batches.position = 0, 0
+        >>> bool((next(iter(batches))[0].numpy() == first).all())
+        True
     """
     _check(data, batch_size, seed, augmentation, passes)
     tf = tensorflow()
+    from kerasticket.data.positioned import Pipeline
+
     stream = Stream(data, batch_size, seed, shuffle, augmentation)
     count = passes * stream.per_pass
-    take, make = weak(stream.position.take), weak(stream.batch)
+    take, make = weak(stream.counter.take), weak(stream.batch)
     shapes = (None, *data.input_shape), (None, data.num_classes)
 
     def batch(at, i):
@@ -129,9 +112,7 @@ def pipeline(
     # There is nothing to tune, and an iterator that is tuned waits, when it is given up, for the tuner's next
     # turn: TensorFlow 2.21 doubles the time between turns, so a fit could take twice its time.
     options.autotune.enabled = False
-    batches = batches.with_options(options)
-    batches.kerasticket_stream = stream
-    return batches
+    return Pipeline(batches.with_options(options), stream)
 
 
 def weak(method: Callable) -> Callable:
@@ -142,7 +123,10 @@ def weak(method: Callable) -> Callable:
     reference = weakref.WeakMethod(method)
 
     def call(*arguments):
-        return reference()(*arguments)
+        alive = reference()
+        if alive is None:
+            raise ReferenceError("Expected a pipeline that is still there. Received: batches of one that is gone.")
+        return alive(*arguments)
 
     return call
 
@@ -196,7 +180,7 @@ class Stream:
         self, data: Data, batch_size: int, seed: int, shuffle: bool, augmentation: Augmentation | None
     ) -> None:
         tf = tensorflow()
-        self.position = Position()
+        self.counter = Counter()
         self.count, self.batch_size, self.shuffle = _count(data), batch_size, shuffle
         self.per_pass = -(-self.count // batch_size)
         self.seed = (seed & 0x7FFFFFFF, seed >> 31)
@@ -206,7 +190,7 @@ class Stream:
         number, key = tf.TensorSpec((), tf.int64), tf.TensorSpec((2,), tf.int64)
         order = tf.TensorSpec((self.count,), tf.int64)
         self._begin = tf.function(self._key_and_order, autograph=False).get_concrete_function(number, number)
-        self._batch = tf.function(self._make, autograph=False).get_concrete_function(key, order, number)
+        self._batch = tf.function(self.make_batch, autograph=False).get_concrete_function(key, order, number)
         # Batches of two passes that follow each other may be made at the same time.
         self.begin = lru_cache(maxsize=4)(weak(self._begin_pass))
         self.lock, self.coming = Lock(), dict[tuple[int, int], Future]()
@@ -250,7 +234,8 @@ class Stream:
                 order = tf.random.experimental.stateless_shuffle(order, fold_in(key, 0), alg=GENERATOR)
         return key, order
 
-    def _make(self, key, order, i):
+    def make_batch(self, key, order, i):
+        """Batch `i` of the pass with this key and order, as TensorFlow operations."""
         with tensorflow().device("CPU:0"):
             return self.make(fold_in(key, i + 1), order[i * self.batch_size : (i + 1) * self.batch_size])
 

@@ -5,7 +5,6 @@ images. No network is trained and no second derivative taken, which makes it the
 """
 
 import dataclasses
-from pathlib import Path
 from typing import ClassVar
 
 import keras
@@ -18,14 +17,13 @@ from kerasticket.data import MATCHING, Augmentation, DistilledSet, ImageSet
 from kerasticket.data.augmentation.presets import augment, draw
 from kerasticket.data.multi_formation import decode_cells
 from kerasticket.distillation.initialization import INITIALIZATIONS, check_matching, starting_images
-from kerasticket.distillation.loop import Progress, finished, run
+from kerasticket.distillation.method import Method, check_one_of, check_positive, check_rate
 from kerasticket.distillation.networks import fresh_helper, fresh_weights
-from kerasticket.models import MODELS
 from kerasticket.params import Params
 
 
 @dataclasses.dataclass(frozen=True)
-class DistributionMatching:
+class DistributionMatching(Method):
     """DM's settings; the defaults are those of its authors' code for CIFAR-10 at 10 images per class.
 
     It differs from their code: images stay in [0, 1] (cut after each step), one draw of IDC's matching augmentation
@@ -42,9 +40,17 @@ class DistributionMatching:
         real_batch: real images per class and step.
         matching: augmentation, one draw for real and synthetic images.
         model, width: the network, a name in `kerasticket.models.MODELS`; its features are what its last layer gets.
+
+    Example:
+
+    >>> import kerasticket as kt
+    >>> method = DistributionMatching(iterations=2, real_batch=4, width=4)
+    >>> method.distill(kt.data.load("digits"), ipc=1, seed=0).images.shape
+    (10, 16, 16, 1)
     """
 
     name: ClassVar[str] = "dm"
+    extends: ClassVar[str] = "iterations"
     factor: int = 1
     initialization: str = "random"
     resize: str = "nearest"
@@ -57,63 +63,10 @@ class DistributionMatching:
     width: int = 128
 
     def __post_init__(self):
-        for name, known in (("initialization", list(INITIALIZATIONS)), ("model", list(MODELS))):
-            if getattr(self, name) not in known:
-                raise ValueError(f"Expected {name} among {known}. Received: {name}={getattr(self, name)!r}")
-        if not (self.learning_rate > 0 and 0 <= self.momentum < 1):
-            raise ValueError(
-                "Expected learning_rate > 0 and momentum in [0, 1). Received: "
-                f"learning_rate={self.learning_rate}, momentum={self.momentum}"
-            )
-        for name in ("factor", "iterations", "real_batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"Expected {name} >= 1. Received: {name}={getattr(self, name)}")
+        check_one_of(self, initialization=INITIALIZATIONS)
+        check_rate(self)
+        check_positive(self, "factor", "iterations", "real_batch")
         check_matching(self.matching)
-
-    def distill(
-        self,
-        images: ImageSet,
-        *,
-        ipc: int,
-        seed: int,
-        progress: Progress | None = None,
-        checkpoint: str | Path | None = None,
-    ) -> DistilledSet:
-        """Distils real images into `ipc` stored images per class; a pure function of the first three arguments.
-
-        Args:
-            images: real training images.
-            ipc: stored images per class.
-            seed: of starting images, batches, augmentation and networks.
-            progress: called after each iteration with (iterations done, the images, matching loss).
-            checkpoint: a file to go on from after a kill, see `kerasticket.distillation.loop`.
-
-        Raises:
-            ValueError: a class has too few images, the factor does not fit the image size, the network keeps
-                statistics, or the checkpoint is of another distillation.
-            FloatingPointError: the matching loss is not finite.
-
-        Example:
-
-        >>> import kerasticket as kt
-        >>> method = DistributionMatching(iterations=2, real_batch=4, width=4)
-        >>> method.distill(kt.data.load("digits"), ipc=1, seed=0).images.shape
-        (10, 16, 16, 1)
-        """
-        start = self.start(images, ipc, seed)
-        matcher = _Matcher(self, images, start.images.copy(), ipc, seed)
-        run(
-            self,
-            start,
-            matcher,
-            real=images,
-            steps=self.steps,
-            seed=seed,
-            extends="iterations",
-            progress=progress,
-            checkpoint=checkpoint,
-        )
-        return finished(self, start, matcher.images, seed)
 
     @property
     def steps(self) -> int:
@@ -125,6 +78,10 @@ class DistributionMatching:
         return starting_images(
             images, ipc, seed, initialization=self.initialization, factor=self.factor, resize=self.resize
         )
+
+    def begin(self, images: ImageSet, ipc: int, seed: int) -> tuple[DistilledSet, "_Matcher"]:
+        start = self.start(images, ipc, seed)
+        return start, _Matcher(self, images, start.images.copy(), ipc, seed)
 
 
 class _Matcher:

@@ -10,11 +10,12 @@ import keras
 import numpy as np
 
 from kerasticket import models
+from kerasticket.checks import check_choice
 from kerasticket.data import PAPER_CIFAR, DistilledSet, ImageSet, pipeline
 from kerasticket.data.classes import in_the_order_of
-from kerasticket.distillation.checkpoint import Checkpoint, Unfinished, identity
 from kerasticket.distillation.controls import controls, full_accuracy, label_robust_score
 from kerasticket.distillation.networks import renew
+from kerasticket.distillation.resuming import ResumedTraining, identity
 from kerasticket.layers.convolution import speed_up
 from kerasticket.training.recipe import Recipe, train
 from kerasticket.training.recipe import evaluate as metrics_of
@@ -128,9 +129,8 @@ def evaluate(
         return accuracy_of(data, test, build=build, recipe=recipe, seeds=range(nets) if seeds is None else seeds)
     if not isinstance(data, DistilledSet):
         raise ValueError(f"Expected a DistilledSet; for real images pass build=. Received: {type(data).__name__}")
-    unknown = [name for name in architectures if name not in ARCHITECTURES]
-    if unknown:
-        raise ValueError(f"Expected architectures among {list(ARCHITECTURES)}. Received: {unknown}")
+    for name in architectures:
+        check_choice(name, ARCHITECTURES, "architecture")
     data = in_the_order_of(data, test.class_names, f"the test data of {test.source!r}")
     real = real and in_the_order_of(real, test.class_names, f"the test data of {test.source!r}")
     beside = controls(data, real)
@@ -179,12 +179,13 @@ def accuracy_of(
     if folder is not None:
         recipe = _with_short_epochs(recipe, data)
     fresh = build(seeds[0])
-    kept = None if folder is None else Unfinished(Path(folder), identity(data, test, fresh, recipe))
+    about = {} if folder is None else identity(data, test, fresh, recipe)
     recipe.compile(fresh, recipe.pipeline(data, seeds[0]))
     tested, found = pipeline(test, batch_size=256, shuffle=False), []
     for index, seed in enumerate(seeds):
         told = _after(progress, index * recipe.epochs)
-        found.append(_accuracy_of_one(fresh, build, data, tested, recipe, Checkpoint(recipe, seed, kept, told)))
+        training = ResumedTraining(recipe, seed, about, folder, told)
+        found.append(training.result or _accuracy_of_one(fresh, build(seed), data, tested, seed, training))
         told(recipe.epochs)
     return Accuracy(tuple(accuracy for accuracy, _ in found), sum(minutes for _, minutes in found))
 
@@ -214,12 +215,10 @@ def _after(progress: Callable[[int], None] | None, passes: int) -> Callable[[int
     return lambda more: progress(passes + more) if progress else None
 
 
-def _accuracy_of_one(model, build, data, tested, recipe: Recipe, checkpoint: Checkpoint) -> tuple[float, float]:
+def _accuracy_of_one(model, fresh, data, tested, seed: int, training: ResumedTraining) -> tuple[float, float]:
     """Accuracy and minutes; the network's weights go into the compiled model, so that all of them share one trace."""
-    if checkpoint.result:
-        return checkpoint.result
-    renew(model, build(checkpoint.seed))
-    first = checkpoint.restore(model)
-    if first < recipe.keras_epochs:
-        train(model, data, recipe, data_order=checkpoint.seed, first_epoch=first, callbacks=[checkpoint])
-    return checkpoint.finish(metrics_of(model, tested)["accuracy"])
+    renew(model, fresh)
+    first = training.restore(model)
+    if first < training.recipe.keras_epochs:
+        train(model, data, training.recipe, data_order=seed, first_epoch=first, callbacks=[training])
+    return training.finish(metrics_of(model, tested)["accuracy"])

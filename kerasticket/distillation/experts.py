@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,8 @@ import numpy as np
 from kerasticket.data import ZCA, Augmentation, DistilledSet, ImageSet
 from kerasticket.data.digest import digest
 from kerasticket.distillation.networks import fresh_helper, renew
-from kerasticket.files import json_text, typed
-from kerasticket.files.arrays import Arrays, with_manifest
-from kerasticket.files.atomic import atomic, check_writable
-from kerasticket.files.members import BROKEN
+from kerasticket.files.atomic import check_writable
+from kerasticket.files.checkpoint import Checkpoint
 from kerasticket.params import Params
 from kerasticket.tickets import masking
 from kerasticket.training.recipe import Recipe, train
@@ -85,9 +82,10 @@ def record_experts(
             experts.append(trainer.train(number))
         else:
             path = Path(folder) / f"expert_{number:03}.npz"
+            checkpoint = Checkpoint(path, about | {"number": number}, what="expert")
             if not path.exists():
-                _save(path, about | {"number": number}, trainer.train(number))
-            experts.append(StoredExpert(path, about | {"number": number}))
+                checkpoint.save(_by_epoch(trainer.train(number)))
+            experts.append(StoredExpert(checkpoint))
         if progress:
             progress(number + 1)
     return experts
@@ -97,47 +95,24 @@ class StoredExpert(Sequence[Params]):
     """The weights in one expert's file, read epoch by epoch.
 
     Raises:
-        ValueError: the file is damaged, or of another recording than `about` says (the fields are named).
+        ValueError: the file is damaged, or of another recording than the checkpoint's identity says.
     """
 
-    def __init__(self, path: Path, about: dict[str, Any]):
-        self.path, self.epochs = path, about["epochs"]
-        with self._open() as file:
-            if "about" not in file.names:
-                raise ValueError(f"'{path}' holds no expert. Delete it, or choose another folder.")
-            try:
-                before = json_text.loads(str(file["about"]))
-                typed.check({"about": before}, {"about": dict[str, Any]}, f"'{path}'")
-            except BROKEN as error:
-                raise _damaged(path, error) from error
-            self.names = [key.removeprefix("0|") for key in file.names if key.startswith("0|")]
-            whole = {"about"} | {f"{epoch}|{name}" for epoch in range(len(self)) for name in self.names}
-            missing = whole - set(file.names)
-        changed = [key for key in sorted({*before, *about}) if before.get(key) != about.get(key)]
-        if changed:
-            fields = "; ".join(f"{key} was {before.get(key)!r}, is now {about.get(key)!r}" for key in changed)
-            raise ValueError(f"'{path}' is of other experts: {fields}. Go back to the old values, or choose a folder.")
-        if missing or not self.names:
-            raise ValueError(f"'{path}' is damaged: {len(missing)} arrays are missing. Delete it.")
+    def __init__(self, checkpoint: Checkpoint):
+        self.checkpoint = checkpoint
+        self[0]
 
     def __len__(self) -> int:
-        return self.epochs + 1
+        return self.checkpoint.identity["epochs"] + 1
 
     def __getitem__(self, epoch):
         if isinstance(epoch, slice):
             return [self[each] for each in range(len(self))[epoch]]
-        epoch = range(len(self))[epoch]
-        with self._open() as file:
-            try:
-                return {name: file[f"{epoch}|{name}"] for name in self.names}
-            except BROKEN as error:
-                raise _damaged(self.path, error) from error
-
-    def _open(self):
-        try:
-            return Arrays(self.path)
-        except BROKEN as error:
-            raise _damaged(self.path, error) from error
+        prefix = f"{range(len(self))[epoch]}|"
+        saved = self.checkpoint.load(prefix)
+        if saved is None or not saved.arrays:
+            raise self.checkpoint.damaged(f"it has no weights after epoch {epoch}")
+        return {name.removeprefix(prefix): array for name, array in saved.arrays.items()}
 
 
 class _Trainer:
@@ -174,18 +149,13 @@ class _Recorder(keras.callbacks.Callback):
 
 
 def _about(images: ImageSet, zca: ZCA | None, recipe: Recipe, model: str, width: int, seed: int) -> dict[str, Any]:
-    """All that decides the weights of all experts but what computes, as JSON has it."""
+    """All that decides the weights of all experts but what computes."""
     about: dict[str, Any] = {"model": model, "width": width, "seed": seed, "source": images.source}
     about |= {"mean": images.mean, "std": images.std}
     about |= {"data_sha256": digest(images), "zca": zca.described if zca else None}  # its bits depend on the machine
-    return json.loads(json.dumps(about | dataclasses.asdict(recipe)))
+    return about | dataclasses.asdict(recipe)
 
 
-def _save(path: Path, about: dict[str, Any], weights: list[Params]) -> None:
-    arrays = {f"{epoch}|{name}": array for epoch, params in enumerate(weights) for name, array in params.items()}
-    with atomic(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **with_manifest({"about": np.array(json.dumps(about)), **arrays}))  # type: ignore[arg-type]
-
-
-def _damaged(path: Path, error: Exception) -> ValueError:
-    return ValueError(f"'{path}' holds no expert, or is damaged: {error}. Delete it to record it again.")
+def _by_epoch(weights: list[Params]) -> Params:
+    """The weights after each epoch as arrays of one file."""
+    return {f"{epoch}|{name}": array for epoch, params in enumerate(weights) for name, array in params.items()}

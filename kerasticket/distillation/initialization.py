@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from kerasticket.checks import check_choice
 from kerasticket.data import Augmentation, DistilledSet, ImageSet, mix, random_real
 
 INITIALIZATIONS = ("mix", "random", "noise")
@@ -40,8 +41,7 @@ def starting_images(
     Raises:
         ValueError: a class has too few images, or the factor does not fit the image size.
     """
-    if initialization not in INITIALIZATIONS:
-        raise ValueError(f"Expected initialization among {INITIALIZATIONS}. Received: {initialization!r}")
+    check_choice(initialization, INITIALIZATIONS, "initialization")
     if initialization == "mix":
         return mix(images, ipc, factor, method=resize)
     real = dataclasses.replace(random_real(images, ipc, seed), factor=factor)

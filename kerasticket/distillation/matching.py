@@ -6,18 +6,27 @@ the same class, along the path of networks that are trained: on real data (IDC),
 """
 
 import dataclasses
-from pathlib import Path
 from typing import Any, ClassVar
 
-from kerasticket.data import IDC_TRAINING, MATCHING, Augmentation, DistilledSet, ImageSet
+import keras
+import numpy as np
+from keras import ops
+
+from kerasticket.backend import autodiff
+from kerasticket.data import IDC_TRAINING, MATCHING, Augmentation, DistilledSet, ImageSet, pipeline
+from kerasticket.data.augmentation.presets import augment, cutmix, draw
+from kerasticket.data.multi_formation import decode_cells
 from kerasticket.distillation.initialization import INITIALIZATIONS, check_matching, starting_images
-from kerasticket.distillation.loop import Progress, finished, run
-from kerasticket.distillation.matcher import DISTANCES, OBJECTIVES, Matcher
-from kerasticket.models import MODELS
+from kerasticket.distillation.method import Method, check_one_of, check_positive, check_rate
+from kerasticket.distillation.networks import fresh_helper, network_state, restore_network
+from kerasticket.distillation.objectives import DISTANCES, LOSS, OBJECTIVES
+from kerasticket.params import Params
+from kerasticket.tickets import masking, optimizer_state
+from kerasticket.training.optimizers import SGD
 
 
 @dataclasses.dataclass(frozen=True)
-class GradientMatching:
+class GradientMatching(Method):
     """IDC's settings; the defaults are those of its authors' code for CIFAR-10 at 10 images per class.
 
     Attributes:
@@ -45,9 +54,17 @@ class GradientMatching:
         matching: augmentation of the matched images, one draw for real and synthetic.
         training: augmentation of the network's training.
         model, width: the network, a name in `kerasticket.models.MODELS`.
+
+    Example:
+
+    >>> import kerasticket as kt
+    >>> method = GradientMatching(networks=1, iterations=2, real_batch=4, net_images=64, width=4)
+    >>> method.distill(kt.data.load("digits"), ipc=1, seed=0).images.shape
+    (10, 16, 16, 1)
     """
 
     name: ClassVar[str] = "idc"
+    extends: ClassVar[str] = "networks"
     factor: int = 2
     initialization: str = "mix"
     resize: str = "nearest"
@@ -75,22 +92,9 @@ class GradientMatching:
     width: int = 128
 
     def __post_init__(self):
-        for name, known in (
-            ("distance", list(DISTANCES)),
-            ("objective", list(OBJECTIVES)),
-            ("initialization", list(INITIALIZATIONS)),
-            ("model", list(MODELS)),
-        ):
-            if getattr(self, name) not in known:
-                raise ValueError(f"Expected {name} among {known}. Received: {name}={getattr(self, name)!r}")
-        if not (self.learning_rate > 0 and 0 <= self.momentum < 1):
-            raise ValueError(
-                "Expected learning_rate > 0 and momentum in [0, 1). Received: "
-                f"learning_rate={self.learning_rate}, momentum={self.momentum}"
-            )
-        for name in ("factor", "networks", "iterations", "real_batch", "decoded_batch", "net_batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"Expected {name} >= 1. Received: {name}={getattr(self, name)}")
+        check_one_of(self, distance=DISTANCES, objective=OBJECTIVES, initialization=INITIALIZATIONS)
+        check_rate(self)
+        check_positive(self, "factor", "networks", "iterations", "real_batch", "decoded_batch", "net_batch")
         for name in ("net_images", "early_images"):
             if getattr(self, name) < self.net_batch and getattr(self, name) != 0:
                 raise ValueError(
@@ -106,53 +110,6 @@ class GradientMatching:
                 "Received: distance='cosine', objective='features'"
             )
 
-    def distill(
-        self,
-        images: ImageSet,
-        *,
-        ipc: int,
-        seed: int,
-        progress: Progress | None = None,
-        checkpoint: str | Path | None = None,
-    ) -> DistilledSet:
-        """Distils real images into `ipc` stored images per class; a pure function of the first three arguments.
-
-        Args:
-            images: real training images.
-            ipc: stored images per class.
-            seed: of batches, augmentation and networks. The starting images of "mix" are the first of each
-                class, as in IDC.
-            progress: called after each matching step with (steps done, the images, mean matching loss); there
-                are networks * iterations of them.
-            checkpoint: a file to go on from after a kill, see `kerasticket.distillation.loop`.
-
-        Raises:
-            ValueError: a class has too few images, the factor does not fit the image size, the network has no
-                convolutions or keeps statistics, or the checkpoint is of another distillation.
-            FloatingPointError: the matching loss is not finite.
-
-        Example:
-
-        >>> import kerasticket as kt
-        >>> method = GradientMatching(networks=1, iterations=2, real_batch=4, net_images=64, width=4)
-        >>> method.distill(kt.data.load("digits"), ipc=1, seed=0).images.shape
-        (10, 16, 16, 1)
-        """
-        start = self.start(images, ipc, seed)
-        matcher = Matcher(self, images, start.images.copy(), ipc, seed)
-        run(
-            self,
-            start,
-            matcher,
-            real=images,
-            steps=self.steps,
-            seed=seed,
-            extends="networks",
-            progress=progress,
-            checkpoint=checkpoint,
-        )
-        return finished(self, start, matcher.images, seed)
-
     @property
     def steps(self) -> int:
         """How often `progress` is called: the matching steps in all."""
@@ -164,68 +121,141 @@ class GradientMatching:
             images, ipc, seed, initialization=self.initialization, factor=self.factor, resize=self.resize
         )
 
-
-def dc(ipc: int, **changes: Any) -> GradientMatching:
-    """DC, "Dataset Condensation with Gradient Matching" (Zhao et al. 2021), in its authors' settings but one.
-
-    Noise becomes images without augmentation; a network is matched and trained on them in turns. Here images stay in
-    [0, 1], cut after each step, where the authors let normalized pixels run free: their published set loses 2 points
-    of accuracy when it is cut so.
-
-    Args:
-        ipc: images per class, which says how long each network is matched and trained.
-        changes: fields of `GradientMatching` that shall differ.
-
-    Raises:
-        ValueError: `ipc` is below 1, or a change is out of range.
-
-    Example:
-
-    >>> dc(10).iterations, dc(10).synthetic_passes
-    (10, 50)
-    """
-    if ipc < 1:
-        raise ValueError(f"Expected ipc >= 1. Received: ipc={ipc}")
-    matched, trained = LOOPS[max(known for known in LOOPS if known <= ipc)]
-    settings: dict[str, Any] = {
-        "factor": 1,
-        "initialization": "noise",
-        "networks": 1000,
-        "iterations": matched,
-        "learning_rate": 0.1,
-        "normalized_rate": True,
-        "together": True,
-        "classifier": True,
-        "distance": "cosine",
-        "real_batch": 256,
-        "decoded_batch": 10**9,
-        "net_images": 0,
-        "synthetic_passes": trained,
-        "net_batch": 256,
-        "net_momentum": 0.0,
-        "net_l2": 0.0,
-        "matching": Augmentation(siamese=True),
-        "training": None,
-    }
-    return GradientMatching(**(settings | changes))
+    def begin(self, images: ImageSet, ipc: int, seed: int) -> tuple[DistilledSet, "Matcher"]:
+        start = self.start(images, ipc, seed)
+        return start, Matcher(self, images, start.images.copy(), ipc, seed)
 
 
-def dsa(ipc: int, **changes: Any) -> GradientMatching:
-    """DSA, "Dataset Condensation with Differentiable Siamese Augmentation" (Zhao & Bilen 2021).
+class Matcher:
+    """The images, their momentum, and one network that is drawn anew, trained and matched on."""
 
-    DC that begins with real images and augments. Theirs draws one of six operations; here, all of IDC's
-    matching augmentation and the mirror apply at once.
+    def __init__(self, settings: GradientMatching, real: ImageSet, images: np.ndarray, ipc: int, seed: int):
+        self.settings, self.real, self.images, self.ipc, self.seed = settings, real, images, ipc, seed
+        self.velocity = np.zeros_like(images)
+        self.of_class = [np.flatnonzero(real.labels == label) for label in range(real.num_classes)]
+        self.mean, self.std = np.asarray(real.mean, np.float32), np.asarray(real.std, np.float32)
+        self.rate = settings.learning_rate * (self.std**2 if settings.normalized_rate else 1)
+        self.network = self._fresh_network(0)
+        if self.network.non_trainable_variables:
+            raise ValueError(
+                f"Expected a network without moving statistics, such as 'convnet'. Received: model={settings.model!r}"
+            )
+        optimizer = SGD(settings.net_learning_rate, momentum=settings.net_momentum, l2=settings.net_l2)
+        self.network.compile(optimizer, LOSS)
+        optimizer_state.build(self.network)
+        self.fresh_optimizer = optimizer_state.fresh_state(self.network)
+        self.compared = OBJECTIVES[settings.objective](self.network, settings.classifier)
+        self.distance_and_gradient = autodiff.jit(self._distance_and_gradient)
+        # Real batches are asked for by number, so that a resumed distillation sees the same.
+        self.batches = pipeline(real, batch_size=settings.net_batch, seed=seed, augmentation=settings.training).stream
 
-    Example:
+    def state(self) -> Params:
+        return {"images": self.images, "velocity": self.velocity} | network_state(self.network)
 
-    >>> dsa(1).initialization, dsa(1).matching.flip
-    ('random', True)
-    """
-    training = Augmentation(flip=True, color=True, one_of=("crop",), cutout=True)
-    matching = dataclasses.replace(training, siamese=True)
-    return dc(ipc, **({"initialization": "random", "matching": matching, "training": training} | changes))
+    def restore(self, state: Params) -> None:
+        self.images, self.velocity = state["images"], state["velocity"]
+        restore_network(self.network, state)
+
+    def step(self, index: int) -> float:
+        """Matches all classes once, then trains the network; a fresh one every `iterations` steps."""
+        number, iteration = divmod(index, self.settings.iterations)
+        early = self.settings.early_images // self.settings.net_batch
+        each = self.settings.net_images // self.settings.net_batch
+        if iteration == 0:
+            masking.set_params(self.network, masking.get_params(self._fresh_network(number)))
+            optimizer_state.set_state(self.network, self.fresh_optimizer)
+            np.clip(self.images, 0, 1, out=self.images)
+            self._train_on_real(number * early + index * each, early)
+        loss = self._match(np.random.default_rng([self.seed, number, iteration]))
+        self._train_on_real((number + 1) * early + index * each, each)
+        self._train_on_synthetic(np.random.default_rng([self.seed, number, iteration, 1]))
+        return loss
+
+    def _match(self, rng: np.random.Generator) -> float:
+        """One step on the images of each class; the mean distance.
+
+        In IDC classes take turns, and the others coast on their momentum meanwhile; in DC all step at once.
+        """
+        together, distances = np.zeros_like(self.images), []
+        for label in range(self.real.num_classes):
+            mine = slice(label * self.ipc, (label + 1) * self.ipc)
+            distance, gradient = self._match_class(label, rng)
+            distances.append(distance)
+            if self.settings.together:
+                together[mine] = gradient
+            else:
+                self.velocity *= self.settings.momentum
+                self.velocity[mine] += gradient
+                self.images -= self.rate * self.velocity
+        if self.settings.together:
+            self.velocity = self.settings.momentum * self.velocity + together
+            self.images -= self.rate * self.velocity
+        return float(np.mean(distances))
+
+    def _match_class(self, label: int, rng: np.random.Generator) -> tuple[float, np.ndarray]:
+        settings = self.settings
+        count = min(settings.real_batch, len(self.of_class[label]))
+        chosen = rng.choice(self.of_class[label], count, replace=False)
+        decoded = self.ipc * settings.factor**2
+        kept = np.sort(rng.choice(decoded, min(decoded, settings.decoded_batch), replace=False))
+        parameters = draw(np, settings.matching, lambda *shape: rng.random(shape, np.float32), 1)
+        images = self.images[label * self.ipc : (label + 1) * self.ipc]
+        real = self.real.to_float(chosen)
+        weights = [variable.value for variable in self.network.trainable_variables]
+        one_hot = np.eye(self.real.num_classes, dtype=np.float32)[label]
+        distance, gradient = self.distance_and_gradient(images, kept, weights, real, one_hot, parameters)
+        return float(ops.convert_to_numpy(distance)), ops.convert_to_numpy(gradient)
+
+    def _distance_and_gradient(self, images, kept, weights, real, one_hot, parameters):
+        """Distance between what real and synthetic images of a class give, and its derivative in the stored images."""
+        distance = DISTANCES[self.settings.distance]
+
+        def of_class(pixels):
+            prepared = augment(ops, self.settings.matching, self._normalized(pixels), parameters)
+            return self.compared(weights, prepared, ops.broadcast_to(one_hot, (pixels.shape[0], one_hot.shape[0])))
+
+        wanted = [ops.stop_gradient(each) for each in of_class(real)]
+
+        def mismatch(stored):
+            decoded = ops.take(decode_cells(ops, stored, self.settings.factor), kept, axis=0)
+            pairs = zip(wanted, of_class(decoded), strict=True)
+            return sum(distance(*pair) for pair in pairs)
+
+        return autodiff.value_and_gradient(mismatch)(images)
+
+    def _normalized(self, pixels):
+        return ops.divide(ops.subtract(pixels, self.mean), self.std)  # torch tensors do not mix with NumPy arrays
+
+    def _train_on_real(self, first: int, count: int) -> None:
+        for number in range(first, first + count):
+            images, labels = self.batches.batch(0, number, first + count)
+            self.network.train_on_batch(images.numpy(), labels.numpy())
+
+    def _train_on_synthetic(self, rng: np.random.Generator) -> None:
+        """DC and DSA train the network on the synthetic images alone."""
+        if not self.settings.synthetic_passes:
+            return
+        settings, classes = self.settings, self.real.num_classes
+        images = decode_cells(np, np.clip(self.images, 0, 1), settings.factor).astype(np.float32, copy=False)
+        images = (images - self.mean) / self.std
+        labels = np.tile(np.repeat(np.eye(classes, dtype=np.float32), self.ipc, axis=0), (settings.factor**2, 1))
+        for _ in range(settings.synthetic_passes):
+            order = rng.permutation(len(images))
+            for first in range(0, len(order), settings.net_batch):
+                chosen = order[first : first + settings.net_batch]
+                self.network.train_on_batch(*augmented(settings.training, images[chosen], labels[chosen], rng))
+
+    def _fresh_network(self, number: int) -> keras.Model:
+        network_seed = int(np.random.default_rng([self.seed, number, 1]).integers(2**31))
+        return fresh_helper(self.settings.model, self.settings.width, self.real, network_seed)
 
 
-# DC's `get_loops`: from images per class to (matching steps per network, passes over the synthetic images after
-# each of them).
-LOOPS = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
+def augmented(recipe: Augmentation | None, images: np.ndarray, labels: np.ndarray, rng: np.random.Generator):
+    """Normalized images and labels of one batch after augmentation, drawn from `rng`."""
+    if recipe is None:
+        return images, labels
+    parameters = draw(np, recipe, lambda *shape: rng.random(shape, np.float32), len(images))
+    tensors: tuple[Any, Any] = augment(ops, recipe, ops.convert_to_tensor(images), parameters), labels
+    if recipe.cutmix:
+        tensors = cutmix(ops, recipe, tensors[0], ops.convert_to_tensor(labels), parameters)
+    return tuple(ops.convert_to_numpy(each) for each in tensors)

@@ -6,7 +6,6 @@ get that network's outputs as labels.
 
 import dataclasses
 import functools
-from pathlib import Path
 from typing import ClassVar
 
 import keras
@@ -14,15 +13,15 @@ import numpy as np
 from keras import ops
 
 from kerasticket.backend import autodiff
-from kerasticket.data import Augmentation, DistilledSet, ImageSet, random_real, seek
+from kerasticket.data import Augmentation, DistilledSet, ImageSet, random_real
 from kerasticket.data.augmentation.resize import resize
 from kerasticket.data.augmentation.transforms import random_resized_crop
 from kerasticket.data.images import choose_per_class
 from kerasticket.data.multi_formation import cell_size, tile_cells
-from kerasticket.distillation.loop import Progress, finished, run
+from kerasticket.data.positions import move
+from kerasticket.distillation.method import Method, check_one_of, check_positive
 from kerasticket.distillation.networks import fresh_helper, network_state, restore_network
 from kerasticket.distillation.soft_labels import soft_labels
-from kerasticket.models import MODELS
 from kerasticket.params import Params
 from kerasticket.tickets import optimizer_state
 from kerasticket.training.recipe import Recipe
@@ -31,7 +30,7 @@ LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=No
 
 
 @dataclasses.dataclass(frozen=True)
-class RealisticPatches:
+class RealisticPatches(Method):
     """RDED's settings; the defaults are those of its authors' code for CIFAR, but for labels and training.
 
     It differs from their code: crops are judged as they will be decoded (enlarged to full size), where theirs are
@@ -46,6 +45,16 @@ class RealisticPatches:
         temperature: of the soft labels; None: classes.
         net_epochs, net_learning_rate, training: of the network that judges; passes, SGD, augmentation.
         model, width: that network, a name in `kerasticket.models.MODELS`.
+
+    Steps are the passes of the network's training, and the choice, whose loss is 0. `ipc` * factor^2 is at
+    most the candidates of the smallest class.
+
+    Example:
+
+    >>> import kerasticket as kt
+    >>> method = RealisticPatches(candidates=10, net_epochs=1, width=4)
+    >>> method.distill(kt.data.load("digits"), ipc=2, seed=0).labels.shape
+    (20, 10)
     """
 
     name: ClassVar[str] = "rded"
@@ -61,70 +70,12 @@ class RealisticPatches:
     width: int = 128
 
     def __post_init__(self):
-        if self.model not in MODELS:
-            raise ValueError(f"Expected model among {list(MODELS)}. Received: model={self.model!r}")
-        for name in ("factor", "candidates", "crops", "net_epochs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"Expected {name} >= 1. Received: {name}={getattr(self, name)}")
+        check_one_of(self)
+        check_positive(self, "factor", "candidates", "crops", "net_epochs")
         if not 0 < self.smallest_crop <= 1:
             raise ValueError(f"Expected smallest_crop in (0, 1]. Received: smallest_crop={self.smallest_crop}")
         if self.temperature is not None and not self.temperature > 0:
             raise ValueError(f"Expected temperature > 0, or None for classes. Received: {self.temperature}")
-
-    def distill(
-        self,
-        images: ImageSet,
-        *,
-        ipc: int,
-        seed: int,
-        progress: Progress | None = None,
-        checkpoint: str | Path | None = None,
-    ) -> DistilledSet:
-        """Chooses `ipc` * factor^2 crops of each class; a pure function of the first three arguments.
-
-        Args:
-            images: real training images.
-            ipc: stored images per class.
-            seed: of the network, its data order, candidates and crops.
-            progress: called after each pass of the network's training and after the choice, with (steps done,
-                the images, the network's loss or 0).
-            checkpoint: a file to go on from after a kill, see `kerasticket.distillation.loop`.
-
-        Raises:
-            ValueError: `ipc` * factor^2 is more than the candidates of the smallest class, the factor does not
-                fit the image size, or the checkpoint is of another distillation.
-            FloatingPointError: the network's loss is not finite.
-
-        Example:
-
-        >>> import kerasticket as kt
-        >>> method = RealisticPatches(candidates=10, net_epochs=1, width=4)
-        >>> method.distill(kt.data.load("digits"), ipc=2, seed=0).labels.shape
-        (20, 10)
-        """
-        cell_size(images.input_shape[0], self.factor)
-        start = dataclasses.replace(self.start(images, ipc, seed), factor=self.factor)
-        smallest = int(np.bincount(images.labels, minlength=images.num_classes).min())
-        available, wanted = min(self.candidates, smallest), ipc * self.factor**2
-        if not 1 <= wanted <= available:
-            raise ValueError(
-                f"Expected ipc * factor^2 in 1..{available}, the candidates of the smallest class. "
-                f"Received: ipc={ipc}, factor={self.factor}, so {wanted} crops."
-            )
-        judge = _Judge(self, images, ipc, seed)
-        run(
-            self,
-            start,
-            judge,
-            real=images,
-            steps=self.steps,
-            seed=seed,
-            extends="",
-            progress=progress,
-            checkpoint=checkpoint,
-        )
-        made = finished(self, start, judge.images, seed)
-        return made if self.temperature is None else soft_labels(made, judge.network, self.temperature)
 
     @property
     def steps(self) -> int:
@@ -134,6 +85,22 @@ class RealisticPatches:
     def start(self, images: ImageSet, ipc: int, seed: int) -> DistilledSet:
         """What it is compared with: random real images."""
         return random_real(images, ipc, seed)
+
+    def begin(self, images: ImageSet, ipc: int, seed: int) -> tuple[DistilledSet, "_Judge"]:
+        cell_size(images.input_shape[0], self.factor)
+        start = dataclasses.replace(self.start(images, ipc, seed), factor=self.factor)
+        smallest = int(np.bincount(images.labels, minlength=images.num_classes).min())
+        available, wanted = min(self.candidates, smallest), ipc * self.factor**2
+        if not 1 <= wanted <= available:
+            raise ValueError(
+                f"Expected ipc * factor^2 in 1..{available}, the candidates of the smallest class. "
+                f"Received: ipc={ipc}, factor={self.factor}, so {wanted} crops."
+            )
+        return start, _Judge(self, images, ipc, seed)
+
+    def finish(self, made: DistilledSet, stepper: "_Judge") -> DistilledSet:
+        """The set with the network's soft labels, or as it is."""
+        return made if self.temperature is None else soft_labels(made, stepper.network, self.temperature)
 
 
 class _Judge:
@@ -164,7 +131,7 @@ class _Judge:
             self.images = np.concatenate([tile_cells(best, self.settings.factor, "area") for best in chosen])
             return 0.0
         # Not before: on some backends, the first fit of a process takes a batch to build its step.
-        guide = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: seek(epoch=epoch, only=self.batches))
+        guide = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: move(self.batches, 0, epoch))
         done = self.network.fit(
             self.batches, initial_epoch=index, epochs=index + 1, verbose=0, shuffle=False, callbacks=[guide]
         )

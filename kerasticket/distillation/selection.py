@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 from typing import ClassVar
 
 import keras
@@ -12,9 +11,8 @@ from keras import ops
 from kerasticket.backend import autodiff
 from kerasticket.data import Augmentation, DistilledSet, ImageSet, pipeline, random_real
 from kerasticket.data.baselines import chosen_real
-from kerasticket.distillation.loop import Progress, finished, run
+from kerasticket.distillation.method import Method, check_one_of, check_positive
 from kerasticket.distillation.networks import fresh_helper, renew
-from kerasticket.models import MODELS
 from kerasticket.params import Params
 from kerasticket.training.recipe import Recipe, train
 
@@ -122,7 +120,7 @@ SELECTORS: dict[str, Selector] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Selection:
+class Selection(Method):
     """Chooses real images of each class, by what networks that were trained for some epochs make of them.
 
     Attributes:
@@ -134,10 +132,19 @@ class Selection:
         net_learning_rate: of that training, SGD with momentum .9.
         training: its augmentation.
         model, width: the network, a name in `kerasticket.models.MODELS`.
+
+    A step is one network; the images after it are what the networks so far would choose, and its loss is 0.
+
+    Example:
+
+    >>> import kerasticket as kt
+    >>> few = kt.data.load("digits", images_per_class=5)
+    >>> Selection("k_center", net_epochs=1, width=4).distill(few, ipc=2, seed=0).images.shape
+    (20, 16, 16, 1)
     """
 
     name: ClassVar[str] = "selection"
-
+    extends: ClassVar[str] = "networks"
     by: str = "herding"
     networks: int = 1
     net_epochs: int = 10
@@ -147,56 +154,8 @@ class Selection:
     width: int = 128
 
     def __post_init__(self):
-        for name, known in (("by", list(SELECTORS)), ("model", list(MODELS))):
-            if getattr(self, name) not in known:
-                raise ValueError(f"Expected {name} among {known}. Received: {name}={getattr(self, name)!r}")
-        for name in ("networks", "net_epochs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"Expected {name} >= 1. Received: {name}={getattr(self, name)}")
-
-    def distill(
-        self,
-        images: ImageSet,
-        *,
-        ipc: int,
-        seed: int,
-        progress: Progress | None = None,
-        checkpoint: str | Path | None = None,
-    ) -> DistilledSet:
-        """Selects `ipc` images of each class; a pure function of the data, `ipc` and `seed`.
-
-        Args:
-            images: real training images.
-            ipc: images per class.
-            seed: of the networks, their data order, and random choices.
-            progress: called after each network with (networks done, what they would choose, 0).
-            checkpoint: a file that a killed selection goes on from, at the network that it was training; more
-                `networks` go on from it too.
-
-        Raises:
-            ValueError: a class has too few images, or the checkpoint is of another selection.
-
-        Example:
-
-        >>> import kerasticket as kt
-        >>> few = kt.data.load("digits", images_per_class=5)
-        >>> Selection("k_center", net_epochs=1, width=4).distill(few, ipc=2, seed=0).images.shape
-        (20, 16, 16, 1)
-        """
-        start = self.start(images, ipc, seed)
-        judgement = _Judgement(self, images, ipc, seed)
-        run(
-            self,
-            start,
-            judgement,
-            real=images,
-            steps=self.steps,
-            seed=seed,
-            extends="networks",
-            progress=progress,
-            checkpoint=checkpoint,
-        )
-        return finished(self, start, judgement.images, seed)
+        check_one_of(self, by=SELECTORS)
+        check_positive(self, "networks", "net_epochs")
 
     @property
     def steps(self) -> int:
@@ -206,6 +165,9 @@ class Selection:
     def start(self, images: ImageSet, ipc: int, seed: int) -> DistilledSet:
         """What a selection is compared with: random real images."""
         return random_real(images, ipc, seed)
+
+    def begin(self, images: ImageSet, ipc: int, seed: int) -> tuple[DistilledSet, "_Judgement"]:
+        return self.start(images, ipc, seed), _Judgement(self, images, ipc, seed)
 
 
 class _Judgement:

@@ -9,8 +9,8 @@ import numpy as np
 
 from kerasticket.data import Augmentation, DistilledSet, ImageSet, pipeline
 from kerasticket.data.multi_formation import decode_cells
-from kerasticket.distillation.checkpoint import Checkpoint, Unfinished, identity
 from kerasticket.distillation.networks import fresh_network
+from kerasticket.distillation.resuming import ResumedTraining, identity
 from kerasticket.layers.restoring import lent
 from kerasticket.tickets import optimizer_state
 from kerasticket.training import classifier_outputs
@@ -52,11 +52,11 @@ def trained_teacher(
     recipe = Recipe(epochs, learning_rate=learning_rate, augmentation=augmentation)
     recipe.compile(network, recipe.pipeline(images, seed))
     optimizer_state.build(network)
-    kept = Unfinished(Path(folder), identity(images, images, network, recipe)) if folder else None
-    checkpoint = Checkpoint(recipe, seed, kept, lambda passes: None)
-    first = checkpoint.restore(network)
+    about = identity(images, images, network, recipe) if folder else {}
+    training = ResumedTraining(recipe, seed, about, folder or None)
+    first = training.restore(network)
     if first < recipe.keras_epochs:
-        train(network, images, recipe, data_order=seed, first_epoch=first, callbacks=[checkpoint])
+        train(network, images, recipe, data_order=seed, first_epoch=first, callbacks=[training])
     return network
 
 

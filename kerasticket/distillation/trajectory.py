@@ -7,8 +7,7 @@ after some epochs to where it was epochs later. The rate of these steps is learn
 
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -20,11 +19,10 @@ from kerasticket.data.augmentation.presets import augment, draw
 from kerasticket.data.multi_formation import decode_cells
 from kerasticket.distillation.experts import Expert, record_experts
 from kerasticket.distillation.initialization import INITIALIZATIONS, check_matching, starting_images
-from kerasticket.distillation.loop import Progress, finished, run
-from kerasticket.distillation.matcher import LOSS
+from kerasticket.distillation.method import Method, check_one_of, check_positive
 from kerasticket.distillation.networks import fresh_helper
+from kerasticket.distillation.objectives import LOSS
 from kerasticket.distillation.student import FORMS, Student
-from kerasticket.models import MODELS
 from kerasticket.models.paths import named_variables
 from kerasticket.params import Params
 
@@ -34,7 +32,7 @@ MATCHING = dataclasses.replace(AUGMENTATION, siamese=True)
 
 
 @dataclasses.dataclass(frozen=True)
-class TrajectoryMatching:
+class TrajectoryMatching(Method):
     """MTT's settings; the defaults are those of its authors' for CIFAR-10 at 10 images per class.
 
     It differs from their code: images that are not whitened stay in [0, 1] (cut after each step), all operations of the
@@ -65,9 +63,27 @@ class TrajectoryMatching:
         folder: keeps the experts; None: they are trained anew in each call and held in memory. It does not change
             the images, and is not in the set's settings.
         model, width: the network, a name in `kerasticket.models.MODELS`.
+
+    Experts have a seed of their own, so that many sets can be made with them. The loss is below 1 where students end
+    nearer to the target than they began; `progress` is not called while experts are recorded, see `record`.
+
+    Raises:
+        FloatingPointError: in `distill` also where the student's rate has fallen to 0.
+
+    Example:
+
+    >>> import kerasticket as kt
+    >>> method = TrajectoryMatching(
+    ...     zca=False, iterations=2, student_steps=2, start_epochs=1, experts=1, epochs=2, width=4,
+    ...     matching=kt.data.Augmentation(color=True), expert_augmentation=None,
+    ... )
+    >>> made = method.distill(kt.data.load("digits", images_per_class=20), ipc=1, seed=0)
+    >>> made.images.shape, made.settings["learned_student_rate"] > 0
+    ((10, 16, 16, 1), True)
     """
 
     name: ClassVar[str] = "mtt"
+    extends: ClassVar[str] = "iterations"
     zca: bool = True
     form: str = "unrolled"
     factor: int = 1
@@ -94,13 +110,7 @@ class TrajectoryMatching:
     width: int = 128
 
     def __post_init__(self):
-        for name, known in (
-            ("form", list(FORMS)),
-            ("initialization", list(INITIALIZATIONS)),
-            ("model", list(MODELS)),
-        ):
-            if getattr(self, name) not in known:
-                raise ValueError(f"Expected {name} among {known}. Received: {name}={getattr(self, name)!r}")
+        check_one_of(self, form=FORMS, initialization=INITIALIZATIONS)
         for name in ("learning_rate", "student_learning_rate", "expert_learning_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"Expected {name} > 0. Received: {name}={getattr(self, name)}")
@@ -110,9 +120,7 @@ class TrajectoryMatching:
                 f"rate_learning_rate={self.rate_learning_rate}, momentum={self.momentum}"
             )
         counts = ("factor", "iterations", "student_steps", "expert_epochs", "start_epochs", "experts", "expert_batch")
-        for name in (*counts, *(("student_batch",) if self.student_batch is not None else ())):
-            if getattr(self, name) < 1:
-                raise ValueError(f"Expected {name} >= 1. Received: {name}={getattr(self, name)}")
+        check_positive(self, *counts, *(("student_batch",) if self.student_batch is not None else ()))
         self._check_epochs()
         if self.zca and self.factor > 1:
             raise ValueError(
@@ -129,61 +137,10 @@ class TrajectoryMatching:
                 f"expert_epochs={self.expert_epochs} later. Received: epochs={self.epochs}"
             )
 
-    def distill(
-        self,
-        images: ImageSet,
-        *,
-        ipc: int,
-        seed: int,
-        progress: Progress | None = None,
-        checkpoint: str | Path | None = None,
-    ) -> DistilledSet:
-        """Distils real images into `ipc` stored images per class; a pure function of the first three arguments.
-
-        Args:
-            images: real training images.
-            ipc: stored images per class.
-            seed: of starting images, batches, augmentation and which expert is matched when. The experts have their
-                own, so that many sets can be made with them.
-            progress: called after each iteration with (iterations done, the images, matching loss: below 1 where
-                students end nearer to the target than they began); not while experts are recorded, see `record`.
-            checkpoint: a file to go on from after a kill, see `kerasticket.distillation.loop`.
-
-        Raises:
-            ValueError: a class has too few images, the factor does not fit the image size, the network keeps
-                statistics, the folder's experts are of other settings, or the checkpoint is of another distillation.
-            FloatingPointError: the matching loss is not finite, or the student's rate has fallen to 0.
-
-        Example:
-
-        >>> import kerasticket as kt
-        >>> method = TrajectoryMatching(
-        ...     zca=False, iterations=2, student_steps=2, start_epochs=1, experts=1, epochs=2, width=4,
-        ...     matching=kt.data.Augmentation(color=True), expert_augmentation=None,
-        ... )
-        >>> made = method.distill(kt.data.load("digits", images_per_class=20), ipc=1, seed=0)
-        >>> made.images.shape, made.settings["learned_student_rate"] > 0
-        ((10, 16, 16, 1), True)
-        """
-        # Where experts are kept decides nothing: a folder may be moved between two calls.
-        settings, zca = dataclasses.replace(self, folder=None), self._whitening(images)
-        start = self._start(images, ipc, seed, zca)
-        matcher = _Matcher(settings, start, seed)
-        matcher.experts = self._record(images, zca, None)
-        run(
-            settings,
-            start,
-            matcher,
-            real=images,
-            steps=self.steps,
-            seed=seed,
-            extends="iterations",
-            progress=progress,
-            checkpoint=checkpoint,
-        )
-        made = finished(settings, start, matcher.images, seed)
-        learned = {"learned_student_rate": float(matcher.rate)}
-        return dataclasses.replace(made, settings=made.settings | learned)
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Where experts are kept decides nothing: a folder may be moved between two calls."""
+        return dataclasses.asdict(dataclasses.replace(self, folder=None))
 
     @property
     def steps(self) -> int:
@@ -193,6 +150,18 @@ class TrajectoryMatching:
     def start(self, images: ImageSet, ipc: int, seed: int) -> DistilledSet:
         """The images before the first step."""
         return self._start(images, ipc, seed, self._whitening(images))
+
+    def begin(self, images: ImageSet, ipc: int, seed: int) -> tuple[DistilledSet, "_Matcher"]:
+        zca = self._whitening(images)
+        start = self._start(images, ipc, seed, zca)
+        matcher = _Matcher(self, start, seed)
+        matcher.experts = self._record(images, zca, None)
+        return start, matcher
+
+    def finish(self, made: DistilledSet, stepper: "_Matcher") -> DistilledSet:
+        """The set with the learned rate of the student."""
+        learned = {"learned_student_rate": float(stepper.rate)}
+        return dataclasses.replace(made, settings=made.settings | learned)
 
     def record(self, images: ImageSet, progress: Callable[[int], None] | None = None) -> list[Expert]:
         """The experts: those in the folder, and new ones where it has none yet.

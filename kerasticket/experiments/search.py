@@ -84,6 +84,7 @@ class Search:
             start=latest,
             stage=self.kind,
             on_round_end=keep,
+            pipeline=pipeline,
             **options,
         )
         model.fit(pipeline, epochs=imp.total_epochs, callbacks=[*callbacks, imp], shuffle=False, verbose=0)

@@ -7,6 +7,7 @@ are. Python objects in a file are never loaded.
 import hashlib
 import json
 import math
+import tokenize
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -109,7 +110,11 @@ def _array(stream: IO[bytes], size: int) -> np.ndarray:
     version = np.lib.format.read_magic(stream)
     if version not in _HEADERS:
         raise ValueError(f"an array of NumPy's format {version}, which plain ones do not need")
-    shape, by_columns, dtype = _HEADERS[version](stream)
+    try:
+        shape, by_columns, dtype = _HEADERS[version](stream)
+    except (tokenize.TokenError, SyntaxError, TypeError, RecursionError) as error:
+        # NumPy reads a header that is no literal as one of Python 2, token by token.
+        raise ValueError(f"an array whose header NumPy cannot read ({error})") from error
     if dtype.hasobject or dtype.fields or dtype.subdtype:
         raise ValueError(f"an array of {dtype}, which is no plain one")
     count, body = math.prod(shape), size - stream.tell()

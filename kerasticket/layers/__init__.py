@@ -1,6 +1,6 @@
 """Keras layers of this package, usable by hand in any Keras model."""
 
-from kerasticket.layers.composite import MaskedInside
+from kerasticket.layers.composite import MaskedComposite
 from kerasticket.layers.keras_layers import (
     MaskedConv1D,
     MaskedConv1DTranspose,
@@ -32,6 +32,7 @@ __all__ = [
     "BatchNormalization",
     "InstanceNormalization",
     "Masked",
+    "MaskedComposite",
     "MaskedConv1D",
     "MaskedConv1DTranspose",
     "MaskedConv2D",
@@ -46,7 +47,6 @@ __all__ = [
     "MaskedGRU",
     "MaskedGRUCell",
     "MaskedGroupQueryAttention",
-    "MaskedInside",
     "MaskedLSTM",
     "MaskedLSTMCell",
     "MaskedMultiHeadAttention",

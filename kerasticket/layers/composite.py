@@ -8,13 +8,14 @@ from typing import Any
 
 from keras import layers
 
+from kerasticket.backend.keras_internals import Hooked, remove_variable, sublayers, unlocked
 from kerasticket.layers import constraints
-from kerasticket.layers.class_swap import become
+from kerasticket.layers.class_swap import swap_class
 from kerasticket.layers.convolution import TrainingConv2D
 from kerasticket.layers.masked import MASKED, NEEDS, Masked, chosen_weights, mask_name, refuse_other_weights
 
 
-class MaskedInside:
+class MaskedComposite(Hooked):
     """Mixin for a layer that makes its layers with kernels itself: an LSTM its cell, attention its projections.
 
     Args:
@@ -28,13 +29,9 @@ class MaskedInside:
         vars(self)["_masked_weights"] = None if masked_weights is None else tuple(masked_weights)
         super().__init__(*args, **kwargs)
 
-    def _post_build(self) -> None:
-        self._mask_inside()
-        super()._post_build()  # type: ignore[misc]
-
-    def _mask_inside(self) -> None:
+    def after_build(self) -> None:
         chosen, known = vars(self)["_masked_weights"], []
-        for layer in _inner(self):
+        for layer in sublayers(self):
             kind = masked_kind(layer)
             if kind is not None:
                 known += [f"{layer.name}/{weight}" for weight in kind.maskable]
@@ -44,7 +41,7 @@ class MaskedInside:
             raise ValueError(f"Expected masked_weights of '{self.name}' among {known}. Received: {unknown}.")
 
     def get_config(self) -> dict[str, Any]:
-        kinds = [(layer, masked_kind(layer)) for layer in _inner(self)]
+        kinds = [(layer, masked_kind(layer)) for layer in sublayers(self)]
         all_of = [f"{layer.name}/{weight}" for layer, kind in kinds if kind for weight in kind.default_weights]
         held = [f"{layer.name}/{one.name}" for layer, kind in kinds if isinstance(layer, Masked) for one in layer.held]
         chosen = (None if held == all_of else held) if self.built else vars(self)["_masked_weights"]
@@ -57,7 +54,7 @@ class MaskedInside:
 
 
 def masked_kind(layer: layers.Layer) -> type[Masked] | None:
-    """The class that holds weights of this layer, or would; None for layers without such, and those of MaskedInside.
+    """The class that holds weights of this layer, or would; None for layers without such, and those of MaskedComposite.
 
     By exact type: a subclass of a Keras layer may do anything with its kernel.
     """
@@ -75,7 +72,7 @@ def is_class_name(name: str, layer: layers.Layer) -> bool:
     plain = plain_kind(layer)
     if name in (type(layer).__name__.lower(), plain.__name__.lower()):
         return True
-    return any(kind.__name__.lower() == name and _plain(kind) is plain for kind in _subclasses(Masked, MaskedInside))
+    return any(kind.__name__.lower() == name and _plain(kind) is plain for kind in _subclasses(Masked, MaskedComposite))
 
 
 def _plain(kind: type[layers.Layer]) -> type[layers.Layer] | None:
@@ -83,11 +80,11 @@ def _plain(kind: type[layers.Layer]) -> type[layers.Layer] | None:
     if kind is TrainingConv2D:
         return layers.Conv2D
     known = next((plain for plain, masked in MASKED.items() if masked is kind), None)
-    if known or not issubclass(kind, (Masked, MaskedInside)):
+    if known or not issubclass(kind, (Masked, MaskedComposite)):
         return known or kind
     kept = ("__init__", "get_config", "from_config", *getattr(kind, "maskable", ()))
     lost = [name for name, value in vars(kind).items() if name not in kept and _acts(value)]
-    bases = [base for base in kind.__bases__ if base not in (Masked, MaskedInside)]
+    bases = [base for base in kind.__bases__ if base not in (Masked, MaskedComposite)]
     return None if lost or len(bases) != 1 else _plain(bases[0])
 
 
@@ -112,18 +109,17 @@ def hold(layer: layers.Layer, weights: Iterable[str]) -> None:
     refuse_other_weights(layer)
     before = vars(layer).get("_masked_weights", ())
     vars(layer)["_masked_weights"] = chosen_weights(kind, [*before, *weights])
-    become(layer, kind)
-    layer._tracker.unlock()
-    layer._add_masks()
-    layer._lock_state()
+    swap_class(layer, kind)
+    with unlocked(layer):
+        layer.after_build()
 
 
-def hold_inside(layer: layers.Layer) -> None:
+def hold_composite(layer: layers.Layer) -> None:
     """Gives a layer, whose inner ones have been given masks, the class that makes them again when it is loaded."""
     kind = MASKED.get(type(layer))
-    if kind is not None and issubclass(kind, MaskedInside) and any(isinstance(x, Masked) for x in _inner(layer)):
+    if kind is not None and issubclass(kind, MaskedComposite) and any(isinstance(x, Masked) for x in sublayers(layer)):
         vars(layer)["_masked_weights"] = None
-        become(layer, kind)
+        swap_class(layer, kind)
 
 
 def release(layer: Any) -> None:
@@ -132,7 +128,7 @@ def release(layer: Any) -> None:
     Raises:
         ValueError: a masked class of one's own that has methods, which the plain layer would lack.
     """
-    if not isinstance(layer, (Masked, MaskedInside)):
+    if not isinstance(layer, (Masked, MaskedComposite)):
         return
     plain = plain_kind(layer)
     if plain is type(layer):
@@ -144,11 +140,6 @@ def release(layer: Any) -> None:
         )
     for one in layer.held if isinstance(layer, Masked) else ():
         constraints.let_go(one.variable)
-        layer._untrack_variable(one.mask)  # type: ignore[union-attr]
-        super(layers.Layer, layer).__delattr__(mask_name(one.name))  # Keras' own collects garbage for each layer
+        remove_variable(layer, mask_name(one.name))
     vars(layer).pop("_masked_weights")
-    become(layer, plain)
-
-
-def _inner(layer: layers.Layer) -> list[layers.Layer]:
-    return layer._flatten_layers(include_self=False)
+    swap_class(layer, plain)

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasticket.backend import live_masks
+from kerasticket.backend import keras_internals, live_masks
 
 
 class HeldConstraint:
@@ -54,7 +54,7 @@ def hold(variable: keras.Variable, mask: keras.Variable) -> None:
     """Keeps the pruned entries of a variable at zero from its next step on."""
     live_masks.share(mask)
     held = HeldConstraint(variable, mask, variable.constraint)
-    live_masks.constrain(variable, held)
+    keras_internals.set_constraint(variable, held)
     live_masks.after_steps_of_torch(held)
     if variable.regularizer is not None:
         variable.regularizer = HeldRegularizer(mask, variable.regularizer)
@@ -64,14 +64,14 @@ def hold(variable: keras.Variable, mask: keras.Variable) -> None:
 def hold_again(variable: keras.Variable, mask: keras.Variable) -> None:
     """Does for copies of a held variable and its mask what `hold` did for these beside their attributes."""
     live_masks.share_anew(mask)
-    live_masks.constrain(variable, variable.constraint)
+    keras_internals.set_constraint(variable, variable.constraint)
     live_masks.after_steps_of_torch(variable.constraint)
 
 
 def let_go(variable: keras.Variable) -> None:
     """Gives a variable its own constraint and regularizer back."""
     if isinstance(variable.constraint, HeldConstraint):
-        live_masks.constrain(variable, variable.constraint.inner)
+        keras_internals.set_constraint(variable, variable.constraint.inner)
     if isinstance(variable.regularizer, HeldRegularizer):
         variable.regularizer = variable.regularizer.inner
 
@@ -94,7 +94,7 @@ def _mend_adafactor(kind) -> None:
     plain = kind.assign
 
     def assign(self, variable, value):
-        if any(variable is moment for moment in getattr(self, "_v", ())):
+        if any(variable is moment for moment in keras_internals.second_moments(self)):
             value = ops.maximum(value, ops.cast(_least(variable.dtype), value.dtype))
         plain(self, variable, value)
 
@@ -113,7 +113,7 @@ def _mend_averages(kind) -> None:
         plain(self, var_list)
         for variable in var_list:
             held = getattr(variable, "constraint", None)
-            present = getattr(variable, "_value", None) is not None  # on JAX `fit` may put the values back later
+            present = keras_internals.has_value(variable)  # on JAX `fit` may put the values back later
             if self.use_ema and present and isinstance(held, HeldConstraint):
                 variable.assign(held.zeroed(variable))
 

@@ -4,7 +4,8 @@ import keras
 from keras import layers, ops
 
 from kerasticket.backend import fused
-from kerasticket.layers.class_swap import become
+from kerasticket.backend.keras_internals import all_layers
+from kerasticket.layers.class_swap import swap_class
 
 
 class TrainingConv2D(layers.Conv2D):
@@ -27,7 +28,7 @@ def speed_up(model: keras.Model) -> keras.Model:
 
     For models that are neither masked nor saved afterwards: nothing but training knows the class.
     """
-    for layer in model._flatten_layers():
+    for layer in all_layers(model):
         if type(layer) is layers.Conv2D:
-            become(layer, TrainingConv2D)
+            swap_class(layer, TrainingConv2D)
     return model

@@ -11,28 +11,19 @@ import enum
 import functools
 import types
 import weakref
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import keras
 import numpy as np
 
+from kerasticket.backend import keras_internals
+from kerasticket.backend.keras_internals import all_layers
 from kerasticket.layers import constraints
 from kerasticket.layers.masked import Masked
 
 Copied = TypeVar("Copied", bound=keras.Layer)
 
-# What `compile` and `fit` leave on a model, and what it is before: the copy may get another optimizer.
-_UNCOMPILED: dict[str, Any] = {
-    **dict.fromkeys(("loss", "_compile_loss", "_compile_metrics", "_compile_config", "_loss_tracker")),
-    **dict.fromkeys(("train_function", "test_function", "predict_function", "_jit_compile")),
-    "compiled": False,
-    "_run_eagerly": False,
-    "_jax_state_synced": True,
-    "steps_per_execution": 1,
-}
-_ONLY_COMPILED = {"optimizer", "history", "_compiled_trainable_state", "_jax_state", "_distribute_reduction_method"}
-_NODES = ("_inbound_nodes", "_outbound_nodes")
 _SHARED = (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType, enum.Enum, np.dtype, np.generic)
 
 
@@ -46,8 +37,8 @@ def duplicate(original: Copied) -> Copied:
     copier = _Copier(original)
     twin = copier.of(original)
     copier.finish()
-    for layer in twin._flatten_layers():
-        layer._losses.clear(), layer._loss_ids.clear()
+    for layer in all_layers(twin):
+        keras_internals.clear_losses(layer)
         for one in layer.held if isinstance(layer, Masked) else ():
             constraints.hold_again(one.variable, one.mask)
     return twin
@@ -59,7 +50,7 @@ class _Copier:
     def __init__(self, original: keras.Layer) -> None:
         self.memo: dict[int, tuple[Any, Any]] = {}  # id -> (original, copy): the original lives on, so ids stay its own
         self.unfilled: collections.deque[Callable[[], None]] = collections.deque()
-        self.members = {id(layer) for layer in original._flatten_layers()}
+        self.members = {id(layer) for layer in all_layers(original)}
         self.functions: list[keras.Function] = []
 
     def of(self, value: Any) -> Any:
@@ -75,9 +66,10 @@ class _Copier:
             self.unfilled.popleft()()
         self._connect()
         for original, twin in list(self.memo.values()):
-            if type(original).__name__ == "Tracker" and hasattr(original, "stored_ids"):
-                found = original.stored_ids.items()
-                twin.stored_ids = {name: {id(self.memo[x][1]) for x in ids if x in self.memo} for name, ids in found}
+            keras_internals.copy_tracked_ids(original, twin, self._new_id)
+
+    def _new_id(self, number: int) -> int | None:
+        return id(self.memo[number][1]) if number in self.memo else None
 
     def _begun(self, value: Any) -> Any:
         """The copy, perhaps still empty."""
@@ -132,7 +124,7 @@ class _Copier:
         elif base is collections.deque:
             twin = type(value)(maxlen=value.maxlen)
         else:
-            twin = base.__new__(type(value))  # type: ignore[call-overload]
+            twin = base.__new__(type(value))
         self.unfilled.append(lambda: self._fill_container(value, twin))
         return twin
 
@@ -175,56 +167,19 @@ class _Copier:
             twin.__dict__.update(self._attributes(value))
 
     def _attributes(self, value: Any) -> dict[str, Any]:
-        found = dict(vars(value))
-        if isinstance(value, keras.Model):
-            found = {name: x for name, x in found.items() if name not in _ONLY_COMPILED}
-            found |= {name: x for name, x in _UNCOMPILED.items() if name in found}
-            found |= _tracked_without(found, _UNCOMPILED.keys() | _ONLY_COMPILED)
-        if isinstance(value, keras.Operation):
-            # Its calls may be those of other models as well, which would come along: `_connect` puts in ours.
-            found |= {name: _emptied(found[name]) for name in _NODES if name in found}
-        return {name: self.of(x) for name, x in found.items()}
+        return {name: self.of(x) for name, x in keras_internals.attributes_to_copy(value).items()}
 
     def _connect(self) -> None:
         """Gives every operation the calls that are in the copied graphs, in their order."""
-        ours = {id(node): node for function in self.functions for node in _nodes(function)}
+        ours = {id(call) for function in self.functions for call in keras_internals.graph_calls(function)}
         calls = [twin for original, twin in self.memo.values() if id(original) in ours]
         for original, twin in list(self.memo.values()):
             if isinstance(original, keras.Operation):
-                for name in _NODES if hasattr(original, "_inbound_nodes") else ():
-                    kept = [self.of(node) for node in getattr(original, name) if id(node) in ours]
-                    getattr(twin, name).extend(kept)
-        for twin in calls:
-            place = twin.operation._inbound_nodes.index(twin)
-            for number, tensor in enumerate(twin.outputs):
-                if hasattr(tensor, "_keras_history"):
-                    tensor._keras_history = type(tensor._keras_history)(twin.operation, place, number)
+                keras_internals.copy_calls(original, twin, self.of, ours)
+        for call in calls:
+            keras_internals.number_call(call)
         for function in self.functions:
-            twin = self.of(function)
-            twin._nodes = {
-                f"{id(node.operation)}_ib-{node.operation._inbound_nodes.index(node)}" for node in _nodes(twin)
-            }
-
-
-def _nodes(function: keras.Function) -> Iterator[Any]:
-    return (node for nodes in function._nodes_by_depth.values() for node in nodes)
-
-
-def _emptied(nodes: list) -> list:
-    """An empty list of the same kind, with the attributes that lists of Keras and TensorFlow have."""
-    empty = list.__new__(type(nodes))
-    if hasattr(nodes, "__dict__"):
-        vars(empty).update(vars(nodes) | ({"_storage": []} if hasattr(nodes, "_storage") else {}))
-    return empty
-
-
-def _tracked_without(attributes: dict[str, Any], names: Set[str]) -> dict[str, Any]:
-    """TensorFlow's list of what a checkpoint holds, without these attributes."""
-    known, listed = "_self_unconditional_dependency_names", "_self_unconditional_checkpoint_dependencies"
-    if known not in attributes:
-        return {}
-    kept = {name: one for name, one in attributes[known].items() if name not in names}
-    return {known: kept, listed: [one for one in attributes[listed] if one.name not in names]}
+            keras_internals.number_graph(self.of(function))
 
 
 def _is_full(cell: types.CellType) -> bool:
@@ -244,7 +199,8 @@ def _is_of_python(kind: type) -> bool:
 
 def _is_value(kind: type) -> bool:
     """True for classes that hash by what they hold, which then does not change, and must be there before they do."""
-    return kind.__hash__ not in (None, object.__hash__)
+    own: Any = kind.__hash__
+    return own is not None and own is not object.__hash__
 
 
 def _slots(kind: type) -> list[str]:

@@ -1,4 +1,4 @@
-"""The masked Keras layers: two lines each."""
+"""The masked Keras layers: two lines each, and what is known of them in `traits.py`."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -6,7 +6,7 @@ from typing import TypeVar
 import keras
 from keras import layers
 
-from kerasticket.layers.composite import MaskedInside
+from kerasticket.layers.composite import MaskedComposite
 from kerasticket.layers.convolution import TrainingConv2D
 from kerasticket.layers.masked import MASKED, Masked
 
@@ -67,81 +67,62 @@ class MaskedConv3DTranspose(Masked, layers.Conv3DTranspose):
 class MaskedDepthwiseConv1D(Masked, layers.DepthwiseConv1D):
     """`keras.layers.DepthwiseConv1D` with a mask on its kernel."""
 
-    only_if_asked = True
-
 
 @_of(layers.DepthwiseConv2D)
 class MaskedDepthwiseConv2D(Masked, layers.DepthwiseConv2D):
     """`keras.layers.DepthwiseConv2D` with a mask on its kernel."""
-
-    only_if_asked = True
 
 
 @_of(layers.SeparableConv1D)
 class MaskedSeparableConv1D(Masked, layers.SeparableConv1D):
     """`keras.layers.SeparableConv1D` with a mask on its pointwise kernel, and on the depthwise one if asked."""
 
-    maskable = ("depthwise_kernel", "pointwise_kernel")
-    default_weights = ("pointwise_kernel",)
-
 
 @_of(layers.SeparableConv2D)
 class MaskedSeparableConv2D(Masked, layers.SeparableConv2D):
     """`keras.layers.SeparableConv2D` with a mask on its pointwise kernel, and on the depthwise one if asked."""
-
-    maskable = ("depthwise_kernel", "pointwise_kernel")
-    default_weights = ("pointwise_kernel",)
 
 
 @_of(layers.Embedding)
 class MaskedEmbedding(Masked, layers.Embedding):
     """`keras.layers.Embedding` with a mask on its embeddings."""
 
-    maskable = default_weights = ("embeddings",)
-    only_if_asked = True
-
 
 @_of(layers.SimpleRNNCell)
 class MaskedSimpleRNNCell(Masked, layers.SimpleRNNCell):
     """`keras.layers.SimpleRNNCell` with masks on its two kernels."""
-
-    maskable = default_weights = ("kernel", "recurrent_kernel")
 
 
 @_of(layers.GRUCell)
 class MaskedGRUCell(Masked, layers.GRUCell):
     """`keras.layers.GRUCell` with masks on its two kernels."""
 
-    maskable = default_weights = ("kernel", "recurrent_kernel")
-
 
 @_of(layers.LSTMCell)
 class MaskedLSTMCell(Masked, layers.LSTMCell):
     """`keras.layers.LSTMCell` with masks on its two kernels."""
 
-    maskable = default_weights = ("kernel", "recurrent_kernel")
-
 
 @_of(layers.SimpleRNN)
-class MaskedSimpleRNN(MaskedInside, layers.SimpleRNN):
+class MaskedSimpleRNN(MaskedComposite, layers.SimpleRNN):
     """`keras.layers.SimpleRNN` around a masked cell."""
 
 
 @_of(layers.GRU)
-class MaskedGRU(MaskedInside, layers.GRU):
+class MaskedGRU(MaskedComposite, layers.GRU):
     """`keras.layers.GRU` around a masked cell."""
 
 
 @_of(layers.LSTM)
-class MaskedLSTM(MaskedInside, layers.LSTM):
+class MaskedLSTM(MaskedComposite, layers.LSTM):
     """`keras.layers.LSTM` around a masked cell."""
 
 
 @_of(layers.MultiHeadAttention)
-class MaskedMultiHeadAttention(MaskedInside, layers.MultiHeadAttention):
+class MaskedMultiHeadAttention(MaskedComposite, layers.MultiHeadAttention):
     """`keras.layers.MultiHeadAttention` with masks on the kernels of its projections."""
 
 
 @_of(layers.GroupQueryAttention)
-class MaskedGroupQueryAttention(MaskedInside, layers.GroupQueryAttention):
+class MaskedGroupQueryAttention(MaskedComposite, layers.GroupQueryAttention):
     """`keras.layers.GroupQueryAttention` with masks on the kernels of its projections."""

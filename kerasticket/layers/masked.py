@@ -13,7 +13,9 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from kerasticket.backend.keras_internals import Hooked, variable_of
 from kerasticket.layers import constraints
+from kerasticket.layers.traits import TRAITS
 
 MASKED: dict[type[layers.Layer], type[layers.Layer]] = {}  # filled by the classes of `kinds.py`
 
@@ -25,12 +27,6 @@ NEEDS = {"needs": "pip install kerasticket, and import kerasticket before the mo
 def mask_name(weight: str) -> str:
     """The name of a weight's mask: "mask" for the kernel, else "recurrent_kernel_mask" and the like."""
     return "mask" if weight == "kernel" else f"{weight}_mask"
-
-
-def variable_of(layer: layers.Layer, weight: str) -> keras.Variable:
-    """The variable behind an attribute such as `kernel`, which in masked layers is a tensor."""
-    held = vars(layer)
-    return held[f"_{weight}"] if f"_{weight}" in held else held[weight]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +97,7 @@ class _Held:
         vars(layer)[self.weight] = value
 
 
-class Masked:
+class Masked(Hooked):
     """Mixin that holds weights of a Keras layer to boolean masks of the same shape, True = kept.
 
     It goes before the layer that it masks: `class MaskedDense(Masked, keras.layers.Dense)`.
@@ -110,7 +106,8 @@ class Masked:
         masked_weights: names of the weights to hold to masks; default: all of `default_weights`.
 
     Attributes:
-        maskable: names of all weights that can be masked.
+        maskable: names of all weights that can be masked; these three are those of the Keras layer in `layers.traits`,
+            unless the class says otherwise.
         default_weights: those that are, where none are named.
         only_if_asked: `kerasticket.masked` leaves such layers dense unless they are asked for.
     """
@@ -125,23 +122,27 @@ class Masked:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         own = [base for base in cls.__mro__ if not issubclass(base, Masked)]
+        cls._take_traits(own)
         for weight in cls.maskable:
             found = next((vars(base)[weight] for base in own if weight in vars(base)), None)
             setattr(cls, weight, _Held(weight, found if isinstance(found, property) else None))
         writes = next((vars(base)["save_own_variables"] for base in own if "save_own_variables" in vars(base)), None)
         cls._numbers_weights = writes is layers.Layer.save_own_variables
 
+    @classmethod
+    def _take_traits(cls, own: list[type]) -> None:
+        traits = next((TRAITS[base] for base in own if base in TRAITS), None)
+        masked = [base for base in cls.__mro__ if issubclass(base, Masked) and base is not Masked]
+        for name in ("maskable", "default_weights", "only_if_asked") if traits else ():
+            if not any(name in vars(base) for base in masked):
+                setattr(cls, name, getattr(traits, name))
+
     def __init__(self, *args: Any, masked_weights: Iterable[str] | None = None, **kwargs: Any) -> None:
         chosen = chosen_weights(type(self), self.default_weights if masked_weights is None else masked_weights)
         vars(self)["_masked_weights"] = chosen  # first, for an Embedding may build itself on construction
         super().__init__(*args, **kwargs)
 
-    def _post_build(self) -> None:
-        # Keras wraps `build` per instance; this hook is also called on layers whose class was exchanged before.
-        self._add_masks()
-        super()._post_build()  # type: ignore[misc]
-
-    def _add_masks(self) -> None:
+    def after_build(self) -> None:
         refuse_other_weights(self)
         for weight in vars(self)["_masked_weights"]:
             getattr(type(self), weight).refuse_others(self)
@@ -158,7 +159,7 @@ class Masked:
     def held(self) -> tuple[MaskedWeight, ...]:
         """The weights that have masks; empty before the layer is built."""
         names = (weight for weight in vars(self)["_masked_weights"] if mask_name(weight) in vars(self))
-        return tuple(MaskedWeight(self, w, variable_of(self, w), vars(self)[mask_name(w)]) for w in names)  # type: ignore[arg-type]
+        return tuple(MaskedWeight(self, w, variable_of(self, w), vars(self)[mask_name(w)]) for w in names)
 
     def set_mask(self, mask, weight: str | None = None) -> None:
         """Holds a weight to a boolean array of its shape and zeroes its pruned entries themselves.
@@ -194,7 +195,7 @@ class Masked:
     def enable_lora(self, *args: Any, **kwargs: Any) -> None:
         raise ValueError(f"Expected a layer without LoRA, which adds to pruned weights. Received: '{self.name}'.")
 
-    def _check_quantize_args(self, mode, compute_dtype) -> None:
+    def before_quantization(self) -> None:
         raise ValueError(
             f"Expected a layer without masks to quantize. Received: '{self.name}'. Take kerasticket.strip(model) first."
         )

@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasticket.backend.keras_internals import all_layers, has_value
+
 Changes = Iterable[tuple[Any, str, Any]]
 _ABSENT = object()
 
@@ -71,10 +73,10 @@ class _State:
         optimizer = getattr(model, "optimizer", None)
         known = [*model.variables, *getattr(model, "metrics_variables", ()), *getattr(optimizer, "variables", ())]
         # On JAX, `fit` holds the values itself within an epoch.
-        self.variables = {id(v): v for v in known if getattr(v, "_value", None) is not None}
+        self.variables = {id(v): v for v in known if has_value(v)}
         self.arrays = {number: _array(variable) for number, variable in self.variables.items()}
         self.trains = {number: variable.trainable for number, variable in self.variables.items()}
-        self.layers = [(one, type(one), dict(vars(one))) for one in model._flatten_layers()]
+        self.layers = [(one, type(one), dict(vars(one))) for one in all_layers(model)]
 
     def restore(self) -> None:
         for layer, kind, attributes in self.layers:
@@ -96,7 +98,7 @@ def _array(variable: keras.Variable) -> np.ndarray:
 
 def _holds(variable: keras.Variable, array: np.ndarray) -> bool:
     """Whether the variable has this value to the bit; on JAX an interrupted `evaluate` leaves it without any."""
-    if getattr(variable, "_value", None) is None:
+    if not has_value(variable):
         return False
     now = _array(variable)
     return now.dtype == array.dtype and now.tobytes() == array.tobytes()

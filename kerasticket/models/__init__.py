@@ -24,4 +24,14 @@ MODELS: dict[str, Callable[..., keras.Model]] = {
     "lenet_300_100": lenet_300_100,
 }
 
-__all__ = ["MODELS", *MODELS]
+__all__ = [
+    "MODELS",
+    "alexnet",
+    "convnet",
+    "lenet_300_100",
+    "resnet10",
+    "resnet10_imagenet",
+    "resnet18",
+    "resnet18_imagenet",
+    "resnet_ap10",
+]

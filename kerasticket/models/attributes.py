@@ -1,15 +1,14 @@
 """What a layer has beside its config and its weights, as data for a file: flags, and users' attributes."""
 
-import functools
 from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
+from kerasticket.backend.keras_internals import FLAGS, attributes_of, remat_mode, usual_attributes
 from kerasticket.models.paths import layer_paths, named_variables
 
-FLAGS = ("_trainable", "_remat_mode", "_supports_masking", "autocast")
 _OF_FILES = ("save_own_variables", "load_own_variables", "save_assets", "load_assets")  # in these a class writes itself
 _GUARD = "get_config"  # set on layers whose config would lose masks
 
@@ -49,12 +48,6 @@ def put(model: keras.Model, recorded: dict[str, Any]) -> None:
         variables[path].trainable = trainable
 
 
-def attributes(layer: keras.Layer) -> dict[str, Any]:
-    """Those of the object itself; PyTorch keeps layers among them apart."""
-    modules = vars(layer).get("_modules", {})
-    return vars(layer) | {name: one for name, one in modules.items() if isinstance(one, keras.Layer)}
-
-
 def give(layer: keras.Layer, name: str, value: Any) -> None:
     """Sets an attribute; only layers by Keras' way, which makes tracked copies of lists and dicts."""
     if isinstance(value, keras.Layer):
@@ -69,9 +62,9 @@ def _members(model: keras.Model) -> dict[str, keras.Layer]:
 
 def _differing(layer: keras.Layer, twin: keras.Layer, places: dict[int, str]) -> Iterator[tuple[str, Any]]:
     """Names and data of the attributes that the twin lacks, or has of another value."""
-    ours, there = _is_keras(type(layer)), attributes(twin)
-    for name, value in attributes(layer).items():
-        own = name not in there or not (ours or name in _usual())
+    ours, there = _is_keras(type(layer)), attributes_of(twin)
+    for name, value in attributes_of(layer).items():
+        own = name not in there or not (ours or name in usual_attributes())
         if name != _GUARD and (own or name in FLAGS):
             try:
                 data = _data(value, places)
@@ -84,7 +77,7 @@ def _differing(layer: keras.Layer, twin: keras.Layer, places: dict[int, str]) ->
 
 def _check_known(layer: keras.Layer, name: str, twin: dict[str, Any]) -> None:
     """Raises ValueError if an attribute that is no data will not be there when the file is read."""
-    value = attributes(layer)[name]
+    value = attributes_of(layer)[name]
     of_keras = [kind for kind in type(layer).__mro__ if kind is not keras.layers.Layer and _is_keras(kind)]
     writes = any(m in vars(kind) for kind in type(layer).__mro__ if not _is_keras(kind) for m in _OF_FILES)
     writes = writes or any("save_assets" in vars(kind) for kind in of_keras)
@@ -110,16 +103,6 @@ def _alike(value: Any, other: Any) -> bool:
 
 def _is_keras(kind: type) -> bool:
     return kind.__module__.partition(".")[0] in ("keras", "kerasticket")
-
-
-@functools.cache
-def _usual() -> frozenset[str]:
-    """Names of the attributes that Keras itself puts on layers and models."""
-    layer = keras.layers.Dense(1)
-    sequential = keras.Sequential([keras.Input((1,)), layer])
-    functional = keras.Model(sequential.inputs, sequential.outputs)
-    of_dense = {"units", "activation", "use_bias", "_kernel", "bias"}
-    return frozenset(name for one in (layer, sequential, functional) for name in vars(one) if name not in of_dense)
 
 
 def _data_or_none(value: Any) -> Any:
@@ -166,6 +149,5 @@ def _value(data: Any, members: dict[str, keras.Layer]) -> Any:
         return {_value(key, members): _value(one, members) for key, one in content}
     items = [_value(one, members) for one in content]
     if kind == "remat":
-        with keras.RematScope(*items):
-            return keras.layers.Layer()._remat_mode
+        return remat_mode(*items)
     return {"tuple": tuple, "set": set, "frozenset": frozenset}[kind](items)

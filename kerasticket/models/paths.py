@@ -17,8 +17,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasticket.backend.keras_internals import all_layers, sublayers, variable_of
 from kerasticket.layers.composite import is_class_name, masked_kind
-from kerasticket.layers.masked import Masked, MaskedWeight, variable_of
+from kerasticket.layers.masked import Masked, MaskedWeight
 from kerasticket.params import Params
 
 SEED_STATE = "seed_generator_state"
@@ -48,7 +49,7 @@ def raw_params(model: keras.Layer) -> Params:
 
 def masked_weights(model: keras.Layer) -> dict[str, MaskedWeight]:
     """The weights of a model that are held to masks, keyed by canonical path."""
-    layers = [layer for layer in model._flatten_layers() if isinstance(layer, Masked)]
+    layers = [layer for layer in all_layers(model) if isinstance(layer, Masked)]
     held = {id(one.variable): one for layer in layers for one in layer.held}
     return {path: held[id(variable)] for path, (_, variable) in _walk(model).items() if id(variable) in held}
 
@@ -70,7 +71,7 @@ def rewritten(model: keras.Layer) -> set[int]:
 
     That is SpectralNormalization, and any wrapper that keeps a weight of its layer as an attribute of its own.
     """
-    wrappers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Wrapper)]
+    wrappers = [layer for layer in all_layers(model) if isinstance(layer, keras.layers.Wrapper)]
     return {id(wrapper.layer) for wrapper in wrappers if _rewrites(wrapper)}
 
 
@@ -207,8 +208,7 @@ def _own_variables(layer: keras.Layer) -> list[keras.Variable]:
 
 
 def _sublayers(layer: keras.Layer) -> list[keras.Layer]:
-    # Private, but the only traversal that sees the layers inside any layer, not just inside a Model.
-    return layer._flatten_layers(include_self=False, recursive=False)
+    return sublayers(layer, recursive=False)
 
 
 def _add(found: dict, path: str, layer: keras.Layer, variable: keras.Variable) -> None:

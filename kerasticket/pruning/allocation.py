@@ -26,9 +26,6 @@ class AlreadyPassedError(ValueError):
     """The mask is sparser than the target; pruned weights do not come back."""
 
 
-AlreadyPassed = AlreadyPassedError  # its name before
-
-
 @dataclasses.dataclass(frozen=True)
 class Allocation:
     """How scores become a mask.

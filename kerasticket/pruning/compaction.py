@@ -9,6 +9,7 @@ import numpy as np
 from keras import layers
 
 from kerasticket.layers.copies import duplicate
+from kerasticket.layers.traits import TRAITS
 from kerasticket.models.graph.calls import has_graph
 from kerasticket.models.graph.channel_rules import RULES
 from kerasticket.models.graph.costs import uses
@@ -181,8 +182,9 @@ def _is_array(setting: Any) -> bool:
     return not isinstance(setting["config"]["value"], (int, float))
 
 
-def _einsum(layer, shape: tuple[int, ...], dead: Dead) -> dict[str, Any]:
-    return {"output_shape": (*layer.get_config()["output_shape"][:-1], shape[-1])}
+def _units(layer, shape: tuple[int, ...], dead: Dead) -> dict[str, Any]:
+    traits = TRAITS[type(layer)]
+    return traits.size(layer, shape[traits.axes(layer).outputs[-1]])
 
 
 def _group_norm(layer, shape: tuple[int, ...], dead: Dead) -> dict[str, Any]:
@@ -200,10 +202,7 @@ def _reshape(layer, shape: tuple[int, ...], dead: Dead) -> dict[str, Any]:
 
 # What a layer's config says about the number of channels: (layer, shape of its kernel, dead channels) -> new settings.
 SIZES: dict[type, Callable[[Any, tuple[int, ...], Dead], dict[str, Any]]] = {
-    layers.Dense: lambda layer, shape, dead: {"units": shape[-1]},
-    **{getattr(layers, f"Conv{n}D"): lambda layer, shape, dead: {"filters": shape[-1]} for n in (1, 2, 3)},
-    **{getattr(layers, f"Conv{n}DTranspose"): lambda layer, shape, dead: {"filters": shape[-2]} for n in (1, 2, 3)},
-    layers.EinsumDense: _einsum,
+    **dict.fromkeys((kind for kind in TRAITS if kind in RULES), _units),
     layers.GroupNormalization: _group_norm,
     layers.Dropout: _dropout,
     layers.Reshape: _reshape,

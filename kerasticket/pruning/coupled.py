@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 
 import keras
 import numpy as np
-from keras import layers
 
 from kerasticket import masks
+from kerasticket.layers.traits import NORMS_OVER_CHANNELS
 from kerasticket.masks import Mask, Scores, Select
 from kerasticket.models.graph.channel_rules import RULES, SCALE, Rule, Signal, Walk, refusal
 from kerasticket.models.graph.channels import Group, channel_walk, groups_of
@@ -131,8 +131,7 @@ def _norm_over_channels(walk: Walk, layer, inputs: list[Signal], shape: tuple[An
     return inputs[0].labels
 
 
-_OVER_CHANNELS = (layers.LayerNormalization, layers.RMSNormalization, layers.UnitNormalization)
-WHOLE: dict[type, Rule] = dict.fromkeys(_OVER_CHANNELS, _norm_over_channels)
+WHOLE: dict[type, Rule] = dict.fromkeys(NORMS_OVER_CHANNELS, _norm_over_channels)
 
 
 def _relative(scores: np.ndarray, kept: np.ndarray) -> np.ndarray:

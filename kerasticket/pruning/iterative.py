@@ -5,13 +5,14 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import keras
 import numpy as np
 
 from kerasticket import masks
-from kerasticket.checks import check_seed
-from kerasticket.data import seek
+from kerasticket.checks import check_choice, check_seed
+from kerasticket.data.positions import move, pipelines_in
 from kerasticket.masks import Mask
 from kerasticket.params import Params, differing
 from kerasticket.pruning import criteria
@@ -40,8 +41,9 @@ class IterativeMagnitudePruning(keras.callbacks.Callback):
     One `fit` is one search. A further one with the same callback begins anew where `start` is given, or with a model
     that is neither trained nor pruned; else it is refused.
 
-    Data made by `kerasticket.data.pipeline` draws its order from (seed, round, epoch), so that a search
-    that starts again from ticket r goes on exactly as if it had not been interrupted.
+    A `pipeline` of `kerasticket.data` draws its order from (seed, round, epoch). Give it to the callback as well as to
+    `fit`, for Keras tells callbacks nothing of `fit`'s data: a search that starts again from ticket r then goes on
+    exactly as if it had not been interrupted. Else each epoch of `fit` has the order that follows the last one.
 
     Args:
         rounds: how many times to prune.
@@ -71,6 +73,8 @@ class IterativeMagnitudePruning(keras.callbacks.Callback):
             schedule within it, begin afresh, and are rewound to the state that they had at `rewind_epoch` (under
             `rewind_scope="nothing"` they go on). Where one stops the training, the round ends, and `fit` ends
             earlier by as much. Their state must be such that `copy.deepcopy` copies it.
+        pipeline: what `fit` trains on, if it is a `kerasticket.data.pipeline` or a dataset made of one by `map` and
+            its like: moved to (round, epoch of the schedule) at each epoch. No other pipeline is touched.
 
     Attributes:
         tickets: `tickets[r]` has been pruned r times more than `tickets[0]`, the one started from.
@@ -113,13 +117,15 @@ class IterativeMagnitudePruning(keras.callbacks.Callback):
         structure: str | Structure = "weights",
         empty_layers: str = "warn",
         round_callbacks: Sequence[keras.callbacks.Callback] = (),
+        pipeline=None,
     ):
         super().__init__()
         _check(rounds, fraction, epochs_per_round, rewind_epoch, rewind_scope, until_sparsity, start)
         check_seed(seed)
+        _check_pipeline(pipeline)
         self.rounds, self.fraction, self.epochs_per_round = rounds, float(fraction), epochs_per_round
         self.rewind_epoch, self.rewind_scope, self.until_sparsity = rewind_epoch, rewind_scope, until_sparsity
-        self.start, self.seed, self.data = start, seed, data
+        self.start, self.seed, self.data, self._pipeline = start, seed, data, pipeline
         self.evaluate, self.on_round_end = evaluate, on_round_end
         self._allocation, self._scores = Allocation(scope, structure, empty_layers), criteria.get(criterion)
         name = criterion if isinstance(criterion, str) else getattr(criterion, "__name__", repr(criterion))
@@ -172,7 +178,7 @@ class IterativeMagnitudePruning(keras.callbacks.Callback):
         self._rate, self._watch = optimizer_state.get_learning_rate(self.model), RateWatch(self._first_epoch > 0)
         dense = Ticket.dense(self.model)
         ticket = self.start or dense
-        self._before = dataclasses.replace(dense, optimizer=optimizer_state.get_state(self.model))
+        self._before: Ticket | None = dataclasses.replace(dense, optimizer=optimizer_state.get_state(self.model))
         ticket.apply(self.model)
         self._rewind_point = ticket if ticket.rewind_epoch == self.rewind_epoch else None
         self.tickets, self.rounds_done = [ticket], []
@@ -183,7 +189,8 @@ class IterativeMagnitudePruning(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         if epoch and not self._epochs_seen:
-            self._before.apply(self.model)
+            if self._before:
+                self._before.apply(self.model)
             raise ValueError(
                 "Expected fit(initial_epoch=0), for all rounds are one fit; `start=` goes on from a ticket. "
                 f"Received: {epoch}."
@@ -193,7 +200,7 @@ class IterativeMagnitudePruning(keras.callbacks.Callback):
         if self._new_round and self._epochs_seen:
             self._begin_callbacks(keep=self.rewind_scope == "nothing")
         self._new_round, self._new_epoch, self._epochs_seen = False, True, self._epochs_seen + 1
-        seek(round=self._round, epoch=self._within)
+        move(self._pipeline, self._round, self._within)
         self._call("on_epoch_begin", self._callbacks_epoch)
 
     def on_train_batch_begin(self, batch, logs=None):
@@ -333,8 +340,9 @@ class IterativeMagnitudePruning(keras.callbacks.Callback):
         rng = np.random.default_rng([self.seed, round])
         scores = self._scores(self.model, trained, self._mask, self.data, rng)
         mask: Mask = self._allocation.by_fraction(self.model, scores, self._mask, self.fraction)
-        point = Restart(self._rewind_point.params, self._rewind_point.optimizer, self._rate)
-        restart = REWINDS[self.rewind_scope](point, trained, self.model, self._rewind_point)
+        start = cast(Ticket, self._rewind_point)  # remembered when its epoch began
+        point = Restart(start.params, start.optimizer, self._rate)
+        restart = REWINDS[self.rewind_scope](point, trained, self.model, start)
         ticket = self.tickets[-1].pruned(
             mask, self._stage, params=restart.params, optimizer=restart.optimizer, round=round + 1
         )
@@ -365,8 +373,7 @@ def _check(rounds, fraction, epochs_per_round, rewind_epoch, rewind_scope, until
             f"`rewind_epoch` must be a whole number from 0 to epochs_per_round - 1 = {epochs_per_round - 1}, "
             f"so that training goes on after the rewind point. Received: {rewind_epoch=}"
         )
-    if rewind_scope not in REWINDS:
-        raise ValueError(f"`rewind_scope` must be one of {tuple(REWINDS)}. Received: {rewind_scope=}")
+    check_choice(rewind_scope, REWINDS, "rewind_scope")
     if until_sparsity is not None and not (isinstance(until_sparsity, (int, float)) and 0 < until_sparsity < 1):
         raise ValueError(f"`until_sparsity` is a share of all prunable weights in (0, 1). Received: {until_sparsity=}")
     if start is not None and not isinstance(start, Ticket):
@@ -375,4 +382,12 @@ def _check(rounds, fraction, epochs_per_round, rewind_epoch, rewind_scope, until
         raise ValueError(
             f"`start` is a ticket at epoch {start.rewind_epoch}; it cannot be rewound to epoch {rewind_epoch} "
             f"before that. Pass rewind_epoch >= {start.rewind_epoch}."
+        )
+
+
+def _check_pipeline(pipeline) -> None:
+    if pipeline is not None and not pipelines_in(pipeline):
+        raise ValueError(
+            "`pipeline` must be made by kerasticket.data.pipeline, or be a dataset made of one; other data have no "
+            f"position, and need not be given. Received: {type(pipeline).__name__}."
         )

@@ -7,7 +7,8 @@ from typing import Any
 
 import keras
 
-_LIVE = ("_model", "params")  # of the training, no state of the callback
+from kerasticket.backend.keras_internals import LIVE_ATTRIBUTES, model_of
+
 _IN_EPOCHS = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
 
 
@@ -63,9 +64,9 @@ class RoundCallbacks:
 
     def _put(self, states: list[dict[str, Any]]) -> None:
         for callback, state in zip(self.callbacks, states, strict=True):
-            live = {name: vars(callback)[name] for name in _LIVE if name in vars(callback)}
+            live = {name: vars(callback)[name] for name in LIVE_ATTRIBUTES if name in vars(callback)}
             vars(callback).clear()
-            vars(callback).update(_copied(callback, state, live.get("_model")) | live)
+            vars(callback).update(_copied(callback, state, model_of(live)) | live)
 
     def __call__(self, hook: str, *args, **kwargs) -> None:
         for callback in self.callbacks:
@@ -96,12 +97,12 @@ def _is_called_within_epochs(callback: keras.callbacks.Callback) -> bool:
 
 
 def _copied(callback: keras.callbacks.Callback, state: dict[str, Any], model: keras.Model | None = None) -> dict:
-    model = model or vars(callback).get("_model")
+    model = model or model_of(vars(callback))
     shared = [model, getattr(model, "optimizer", None)]  # a state may point to them; they are no part of it
     memo = {id(one): one for one in shared if one is not None}
     copied = {}
     for name, value in state.items():
-        if name in _LIVE:
+        if name in LIVE_ATTRIBUTES:  # of the training, no state of the callback
             continue
         try:
             copied[name] = copy.deepcopy(value, memo)

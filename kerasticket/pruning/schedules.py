@@ -92,9 +92,8 @@ class Schedule:
             raise ValueError(f"Expected 0 <= initial <= target. Received: initial={self.initial}, target={self.target}")
         if self.unit not in ("epoch", "step"):
             raise ValueError(f"Expected unit to be 'epoch' or 'step'. Received: unit={self.unit!r}")
-        if not callable(self.shape):
-            choose(self.shape, SHAPES, "shape")
-        if self.end is None and SHAPES.get(self.shape) is one_shot:  # type: ignore[call-overload]
+        shape = self.shape if callable(self.shape) else choose(self.shape, SHAPES, "shape")
+        if self.end is None and shape is one_shot:
             object.__setattr__(self, "end", self.begin)
         for name in ("begin", "end", "frequency"):  # NumPy's whole numbers too
             if isinstance(getattr(self, name), numbers.Integral):

@@ -13,8 +13,9 @@ import numpy as np
 
 from kerasticket import masks
 from kerasticket.checks import choose
+from kerasticket.layers.traits import Axes
 from kerasticket.masks import Mask, Scores, Select
-from kerasticket.pruning.axes import Axes, count, index_along, kernel_axes, length, numbered, others
+from kerasticket.pruning.axes import count, index_along, kernel_axes, length, numbered, others
 from kerasticket.pruning.coupled import CoupledChannels
 from kerasticket.pruning.ranking import rank_in_groups
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import keras
@@ -12,7 +11,8 @@ from keras import layers
 from kerasticket import masks
 from kerasticket.layers.composite import plain_kind
 from kerasticket.layers.masked import MaskedWeight
-from kerasticket.masks import Mask, dead_units
+from kerasticket.layers.traits import TRAITS
+from kerasticket.masks import Mask
 from kerasticket.models.graph.costs import uses
 from kerasticket.models.paths import SEED_STATE, owners
 from kerasticket.params import Params
@@ -190,21 +190,15 @@ def _unmasked(layer: str, paths: list[str], facts: _Facts) -> LayerSummary:
 
 
 def _dead(held: MaskedWeight, kept: np.ndarray) -> tuple[int, int] | None:
-    """Units without an incoming weight, and all units, of kernels that have an axis of units."""
-    order = _UNITS_LAST.get(plain_kind(held.layer))
-    if order is None or held.name not in ("kernel", "pointwise_kernel") or kept.ndim < 2:
+    """Units without an incoming weight, and all units, of kernels that alone decide what a unit is."""
+    kind = plain_kind(held.layer)
+    traits = None if kind is layers.EinsumDense else TRAITS.get(kind)
+    if traits is None or traits.gates or held.name not in ("kernel", "pointwise_kernel"):
         return None
-    units = dead_units({held.name: order(kept)})[held.name].outputs
+    outputs = [axis % kept.ndim for axis in traits.axes(held.layer, held.name).outputs]
+    units = ~kept.any(tuple(axis for axis in range(kept.ndim) if axis not in outputs))
     return int(units.sum()), units.size
 
-
-# Kernels whose units lie on one axis, and how that becomes the last.
-_UNITS_LAST: dict[type, Callable[[np.ndarray], np.ndarray]] = {
-    **dict.fromkeys((layers.Dense, layers.Conv1D, layers.Conv2D, layers.Conv3D), np.asarray),
-    **{getattr(layers, f"SeparableConv{n}D"): np.asarray for n in (1, 2)},
-    **{getattr(layers, f"Conv{n}DTranspose"): lambda kept: kept.swapaxes(-1, -2) for n in (1, 2, 3)},
-    **{getattr(layers, f"DepthwiseConv{n}D"): lambda kept: kept.reshape(*kept.shape[:-2], 1, -1) for n in (1, 2)},
-}
 
 _HEADS = ("layer", "type", "weight", "params", "kept", "sparsity", "dead", "MACs", "of kept")
 

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from kerasticket import masks
-from kerasticket.checks import check_seed
+from kerasticket.checks import check_choice, check_seed
 from kerasticket.masks import Mask
 from kerasticket.models.paths import SEED_STATE, owners
 from kerasticket.params import Params, same_bits
@@ -55,8 +55,7 @@ def inverted(ticket: Ticket, seed: int, dense: Ticket | None) -> Ticket:
 
 def random_like(ticket: Ticket, seed: int, dense: Ticket | None, scope: str) -> Ticket:
     """Draws a mask as sparse as the ticket's, over all kernels together or in each."""
-    if scope not in PLACES:
-        raise ValueError(f"Expected scope to be one of {PLACES}. Received: scope={scope!r}.")
+    check_choice(scope, PLACES, "scope")
     rng, dense = _rng(ticket, seed), _dense(ticket, dense)
     scores = {path: rng.random(array.shape) for path, array in dense.mask.items()}
     if scope == "global":

@@ -10,7 +10,15 @@ from typing import Any
 
 import keras
 
-from kerasticket.layers.composite import MaskedInside, hold, hold_inside, release
+from kerasticket.backend.keras_internals import (
+    FLAGS,
+    all_layers,
+    attributes_of,
+    forget_compilation,
+    list_variables_again,
+    sublayers,
+)
+from kerasticket.layers.composite import MaskedComposite, hold, hold_composite, release
 from kerasticket.layers.masked import Masked, refuse_other_weights
 from kerasticket.layers.normalization import BatchNormalization
 from kerasticket.models import attributes
@@ -28,14 +36,9 @@ class MasksWouldBeLostError(ValueError):
     """A file of this model, loaded again, would have plain layers in the place of masked ones."""
 
 
-MasksWouldBeLost = MasksWouldBeLostError  # its name before
-
-
 def can_be_copied(model: keras.Model) -> bool:
     """False for subclassed models, and for functional ones of a class that makes its layers or has its own `call`."""
-    return is_functional(model) and not any(
-        has_own_call(one) or makes_its_layers(one) for one in model._flatten_layers()
-    )
+    return is_functional(model) and not any(has_own_call(one) or makes_its_layers(one) for one in all_layers(model))
 
 
 def again(layer: Any, changes: dict[str, Any] | None = None) -> Any:
@@ -52,8 +55,8 @@ def clone(model: keras.Model, make: Callable[[keras.Layer], keras.Layer]) -> ker
         model: becomes a plain functional or Sequential one: Keras would call the constructor of its class.
         make: gives the layer that stands in the clone for one of the model's.
     """
-    kinds = {id(one): type(one) for one in model._flatten_layers() if is_functional(one)}
-    for one in model._flatten_layers():
+    kinds = {id(one): type(one) for one in all_layers(model) if is_functional(one)}
+    for one in all_layers(model):
         if id(one) in kinds:
             plain = next(kind for kind in type(one).__mro__ if kind.__module__.startswith("keras."))
             object.__setattr__(one, "__class__", plain)
@@ -70,7 +73,7 @@ def clone(model: keras.Model, make: Callable[[keras.Layer], keras.Layer]) -> ker
             object.__setattr__(known[id(one)], "__class__", kinds[id(one)])
     for path, variable in named_variables(model).items():
         variables[path].trainable = variable.trainable
-    uncompile(small)  # Keras compiles it like the original, whose optimizer another recipe may not want
+    forget_compilation(small)  # Keras compiles it like the original, whose optimizer another recipe may not want
     return small
 
 
@@ -81,9 +84,9 @@ def take_over(layer: keras.Layer, twins: dict[int, keras.Layer]) -> None:
         twins: of all layers of the model, by the id of the layer.
     """
     twin = twins[id(layer)]
-    known = attributes.attributes(twin)
-    for name, value in attributes.attributes(layer).items():
-        if name in attributes.FLAGS or name not in known:
+    known = attributes_of(twin)
+    for name, value in attributes_of(layer).items():
+        if name in FLAGS or name not in known:
             attributes.give(twin, name, twins.get(id(value), value))
 
 
@@ -98,14 +101,6 @@ def _check_clone(after: dict[str, Any], before: dict[str, Any], model: keras.Mod
         )
 
 
-def uncompile(model: keras.Model) -> None:
-    """Takes away optimizer, loss and traced functions, which know nothing of masks that came later."""
-    model.compiled, model._compile_config = False, None
-    if hasattr(model, "optimizer"):
-        del model.optimizer  # Keras' writer of .h5 files asks for the attribute, not what it is
-    model.train_function = model.test_function = model.predict_function = None
-
-
 def hold_all(model: keras.Model, paths: Iterable[str]) -> None:
     """Gives the weights at these paths masks that keep everything, in place."""
     known, wanted = maskable_weights(model), collections.defaultdict(list)
@@ -117,42 +112,36 @@ def hold_all(model: keras.Model, paths: Iterable[str]) -> None:
         refuse_other_weights(layers[number])  # all of them before any is changed
     for number, weights in wanted.items():
         hold(layers[number], weights)
-    for layer in model._flatten_layers():
-        hold_inside(layer)
-    _list_again(model)
+    for layer in all_layers(model):
+        hold_composite(layer)
+    for layer in all_layers(model):
+        list_variables_again(layer)
     _guard(model)
 
 
 def release_all(model: keras.Model) -> None:
     """Makes every layer plain Keras again where there is such a kind, in place; pruned weights stay exact zeros."""
-    for layer in model._flatten_layers():
+    for layer in all_layers(model):
         vars(layer).pop("get_config", None)
         release(layer)
         if type(layer) is BatchNormalization:  # ours differs in speed alone
             object.__setattr__(layer, "__class__", keras.layers.BatchNormalization)
-    _list_again(model)
-
-
-def _list_again(model: keras.Model) -> None:
-    # On torch, Keras lists the variables of each model and layer once, for `state_dict`, `parameters` and `to`.
-    for layer in model._flatten_layers():
-        for holder in (layer, getattr(layer, "_functional", None)):
-            if holder is not None and hasattr(holder, "_torch_params"):
-                holder._track_variables()
+    for layer in all_layers(model):
+        list_variables_again(layer)
 
 
 def _guard(model: keras.Model) -> None:
     """Makes `get_config` raise in every layer or model that would not come back with the masks inside it."""
-    for owner in reversed(model._flatten_layers()):
+    for owner in reversed(all_layers(model)):
         below = _outermost_masked(owner)
-        if below and not isinstance(owner, (Masked, MaskedInside)) and not _writes(owner, below):
+        if below and not isinstance(owner, (Masked, MaskedComposite)) and not _writes(owner, below):
             object.__setattr__(owner, "get_config", _refusal(owner))
 
 
 def _outermost_masked(owner: keras.Layer) -> list[keras.Layer]:
     found: list[keras.Layer] = []
-    for layer in owner._flatten_layers(include_self=False, recursive=False):
-        found += [layer] if isinstance(layer, (Masked, MaskedInside)) else _outermost_masked(layer)
+    for layer in sublayers(owner, recursive=False):
+        found += [layer] if isinstance(layer, (Masked, MaskedComposite)) else _outermost_masked(layer)
     return list({id(layer): layer for layer in found}.values())
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import layers
 
 from kerasticket.checks import choose, suggestion
 from kerasticket.layers.composite import plain_kind
+from kerasticket.layers.traits import TRAITS
 from kerasticket.masks import Mask
 from kerasticket.models.paths import SEED_STATE, owners
 from kerasticket.params import Params
@@ -112,22 +112,11 @@ def _torch_path(name: str, known: Params) -> str | None:
 
 
 def _torch_arranged(array: np.ndarray, layer: keras.Layer) -> np.ndarray | None:
-    kind = plain_kind(layer)
-    if array.ndim < 2 or kind is layers.Embedding:
+    traits = TRAITS.get(plain_kind(layer))
+    if array.ndim < 2:
         return array
-    if kind in (layers.DepthwiseConv1D, layers.DepthwiseConv2D):
-        # (channels x multiplier, 1, window) there, (window, channels, multiplier) here
-        if array.shape[1] != 1 or len(array) % layer.depth_multiplier:
-            return array  # of another shape than expected, which is said where shapes are compared
-        by_channel = array.reshape(-1, layer.depth_multiplier, *array.shape[2:])
-        return np.moveaxis(by_channel, (0, 1), (-2, -1))
-    if kind in _OUT_IN:  # transposed convolutions: (in, out, window) there, (window, out, in) here
-        return np.moveaxis(array, (0, 1), (-1, -2))
-    return None
+    return traits.from_torch(layer, array) if traits and traits.from_torch else None
 
-
-_OUT_IN: tuple[type, ...] = (layers.Dense, layers.Conv1D, layers.Conv2D, layers.Conv3D)
-_OUT_IN += (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
 
 LAYOUTS: dict[str, Layout] = {
     "keras": Layout(lambda name: False, lambda name: name, lambda name, known: name, lambda array, layer: array),

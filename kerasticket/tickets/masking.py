@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from kerasticket import masks
+from kerasticket.backend.keras_internals import all_layers, forget_compilation
 from kerasticket.layers.composite import masked_kind, plain_kind
 from kerasticket.layers.copies import duplicate
 from kerasticket.layers.masked import MASKED, MaskedWeight
@@ -72,7 +73,7 @@ def masked(model: keras.Model, *, where: Where | None = None, keep_dense: Where 
         )
     if not conversion.can_be_copied(model):
         conversion.hold_all(model, paths)
-        conversion.uncompile(model)
+        forget_compilation(model)
         target = model
     else:
         target = duplicate(model)
@@ -98,7 +99,7 @@ def strip(model: keras.Model) -> keras.Model:
     if not conversion.can_be_copied(model):
         set_params(model, get_params(model))
         conversion.release_all(model)
-        conversion.uncompile(model)
+        forget_compilation(model)
         return model
     plain = duplicate(model)
     conversion.release_all(plain)
@@ -140,7 +141,7 @@ def set_params(model: keras.Model, params: Params, mask: Mask | None = None) -> 
     arrays = {path: np.asarray(array) for path, array in params.items()}
     for path, array in masks.zeroed(arrays, mask).items():
         variables[path].assign(array)
-    for layer in model._flatten_layers():
+    for layer in all_layers(model):
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()  # it computes with copies of its statistics
 
@@ -196,7 +197,7 @@ def require_masked(model: keras.Model) -> dict[str, MaskedWeight]:
 
 def _forget_initializers(model: keras.Model) -> None:
     """A stripped file should open where kerasticket is not installed; its weights are in it."""
-    for layer in model._flatten_layers():
+    for layer in all_layers(model):
         for name, value in list(vars(layer).items()):
             if name.endswith("_initializer") and type(value).__module__.startswith("kerasticket."):
                 object.__setattr__(layer, name, keras.initializers.Zeros())
@@ -213,7 +214,7 @@ def check_built(model) -> None:
 def _check_maskable(model) -> None:
     check_built(model)
     named_variables(model)  # raises if two paths are the same
-    unbuilt = [layer.name for layer in model._flatten_layers() if not layer.built]
+    unbuilt = [layer.name for layer in all_layers(model) if not layer.built]
     if not maskable_weights(model) and unbuilt:
         raise ValueError(
             f"Expected a model whose layers are built. Received: '{model.name}', whose layers {unbuilt[:4]} have no "

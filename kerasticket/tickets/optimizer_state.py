@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasticket.backend.keras_internals import all_layers, own_iterations, trained_variables
 from kerasticket.masks import Mask
 from kerasticket.models.paths import named_variables
 from kerasticket.params import Params
@@ -29,14 +30,14 @@ def optimizers_of(model: keras.Model) -> dict[str, keras.optimizers.Optimizer]:
     """
     main = getattr(model, "optimizer", None)
     found = {} if main is None else {"": main}
-    for layer in model._flatten_layers():
+    for layer in all_layers(model):
         # TensorFlow and torch list what is tracked in private attributes too: each is found by its own name first.
         attributes = sorted(vars(layer).items(), key=lambda item: item[0].startswith("_"))
         for name, one in _held_in(attributes, "" if layer is model else f"{layer.name}."):
             if all(one is not other for other in found.values()):
                 found[name] = one
-    inner = {id(v) for one in found.values() for v in one.variables if v is not one._iterations}
-    return {name: one for name, one in found.items() if id(one._iterations) not in inner}
+    inner = {id(v) for one in found.values() for v in one.variables if v is not own_iterations(one)}
+    return {name: one for name, one in found.items() if id(own_iterations(one)) not in inner}
 
 
 def _held_in(items: Iterable[tuple[Any, Any]], prefix: str) -> Iterator[tuple[str, keras.optimizers.Optimizer]]:
@@ -135,7 +136,7 @@ def _twin(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
             "get_config; MultiOptimizer takes an OptimizerMap in the place of a function."
         ) from error
     if optimizer.built:
-        twin.build(list(optimizer._trainable_variables))
+        twin.build(trained_variables(optimizer))
     return twin
 
 

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import keras
 
+from kerasticket.backend.keras_internals import all_layers, sublayers
 from kerasticket.checks import suggestion
-from kerasticket.layers.composite import MaskedInside, masked_kind, plain_kind
+from kerasticket.layers.composite import MaskedComposite, masked_kind, plain_kind
 from kerasticket.layers.masked import MASKED, Masked
 from kerasticket.models.paths import given_paths, layer_paths, maskable_weights
 
@@ -60,8 +61,8 @@ def select(model: keras.Model, where: Where | None, keep_dense: Where = ()) -> l
 
 def _candidates(model: keras.Model) -> list[_Candidate]:
     above: dict[int, list[keras.Layer]] = {}
-    for holder in model._flatten_layers():
-        for layer in holder._flatten_layers(include_self=False):
+    for holder in all_layers(model):
+        for layer in sublayers(holder):
             above.setdefault(id(layer), []).append(holder)
     found = []
     for path, (layer, weight) in maskable_weights(model).items():
@@ -75,7 +76,7 @@ def _candidates(model: keras.Model) -> list[_Candidate]:
 
 
 def _makes_inner(layer: keras.Layer) -> bool:
-    return isinstance(layer, MaskedInside) or issubclass(MASKED.get(type(layer), Masked), MaskedInside)
+    return isinstance(layer, MaskedComposite) or issubclass(MASKED.get(type(layer), Masked), MaskedComposite)
 
 
 def _listed(where: Where) -> list[One]:

@@ -16,6 +16,7 @@ import h5py
 import keras
 import numpy as np
 
+from kerasticket.backend.keras_internals import all_layers, hidden
 from kerasticket.layers.composite import plain_kind
 from kerasticket.layers.masked import Masked
 from kerasticket.masks import Mask
@@ -71,18 +72,18 @@ def load_weights(read: Callable, model: keras.Model, filepath, *args, **options)
 @contextlib.contextmanager
 def _plain(model: keras.Model) -> Iterator[None]:
     """The model without masked classes and masks, for Keras' readers and writers; nothing else may happen inside."""
-    layers = [layer for layer in model._flatten_layers() if plain_kind(layer) is not type(layer)]
-    before = [(layer, type(layer), layer._non_trainable_variables) for layer in layers]
-    try:
-        for layer, _, variables in before:
-            masks = {id(one.mask) for one in layer.held} if isinstance(layer, Masked) else set()
-            vars(layer)["_non_trainable_variables"] = [one for one in variables if id(one) not in masks]
-            object.__setattr__(layer, "__class__", plain_kind(layer))
-        yield
-    finally:
-        for layer, kind, variables in before:
-            vars(layer)["_non_trainable_variables"] = variables
-            object.__setattr__(layer, "__class__", kind)
+    layers = [layer for layer in all_layers(model) if plain_kind(layer) is not type(layer)]
+    before = [(layer, type(layer)) for layer in layers]
+    with contextlib.ExitStack() as masks:
+        try:
+            for layer in layers:
+                held = layer.held if isinstance(layer, Masked) else ()
+                masks.enter_context(hidden(layer, [one.mask for one in held]))
+                object.__setattr__(layer, "__class__", plain_kind(layer))
+            yield
+        finally:
+            for layer, kind in before:
+                object.__setattr__(layer, "__class__", kind)
 
 
 def _changed(filepath) -> tuple[int, int] | None:

@@ -13,6 +13,7 @@ from keras import ops
 
 from kerasticket.backend import fused
 from kerasticket.backend.autodiff import mode
+from kerasticket.backend.keras_internals import maker_of
 
 LOGITS, SOFTMAX, SIGMOIDS = "logits", "a softmax", "sigmoids"
 _PROBES = 8
@@ -101,8 +102,7 @@ def _wants_logits(loss: Any) -> bool | None:
 def _told(model: keras.Model) -> str | None:
     """What the last layer of a functional model says that it ends in, if it says so."""
     outputs: list[Any] = list(getattr(model, "outputs", None) or ())
-    history = getattr(outputs[0], "_keras_history", None) if len(outputs) == 1 else None
-    last: Any = getattr(history, "operation", None)
+    last: Any = maker_of(outputs[0]) if len(outputs) == 1 else None
     if isinstance(last, keras.Model):
         return _told(last)
     if type(last) is keras.layers.Softmax or len(getattr(outputs[0] if outputs else None, "shape", ())) != 2:

@@ -8,6 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasticket.backend.keras_internals import decays, place_of
+
 
 @keras.saving.register_keras_serializable(package="kerasticket")
 class SGD(keras.optimizers.Optimizer):
@@ -57,10 +59,10 @@ class SGD(keras.optimizers.Optimizer):
         dtype = variable.dtype
         # A tensor: an embedding's gradient comes as slices on TensorFlow, while L2 touches every row.
         step = ops.cast(ops.convert_to_tensor(gradient), dtype)
-        if self.l2 and self._use_weight_decay(variable):
+        if self.l2 and decays(self, variable):
             step = step + ops.cast(self.l2, dtype) * ops.convert_to_tensor(variable)
         if self.momentum:
-            buffer = self.momentums[self._get_variable_index(variable)]
+            buffer = self.momentums[place_of(self, variable)]
             step = step + ops.cast(self.momentum, dtype) * ops.convert_to_tensor(buffer)
             self.assign(buffer, step)
         self.assign_sub(variable, ops.cast(learning_rate, dtype) * step)

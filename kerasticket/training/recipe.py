@@ -10,8 +10,9 @@ from typing import Any
 import keras
 
 from kerasticket.backend import fused
-from kerasticket.data import Augmentation, pipeline, seek
+from kerasticket.data import Augmentation, pipeline
 from kerasticket.data.pipeline import Data
+from kerasticket.data.positions import move
 from kerasticket.files.atomic import atomic, check_writable
 from kerasticket.layers.restoring import lent
 from kerasticket.training import classifier_outputs
@@ -148,7 +149,7 @@ def train(
     Args:
         model: gives logits or probabilities (a softmax) of shape (batch, classes).
         data: an `ImageSet` or `DistilledSet`, or what `recipe.pipeline` has made of one: making it takes a
-            fraction of a second, so many short trainings should share it.
+            fraction of a second, so many short trainings, one after the other, should share it. Its position is set.
         data_order: seed of order, augmentation and CutMix; that of the pipeline if `data` is one. The initial
             weights have their own.
         round: of iterative pruning; each round has its own orders, drawn from (data order, round, epoch).
@@ -175,7 +176,7 @@ def train(
         epochs=recipe.keras_epochs,
         verbose=0,
         shuffle=False,
-        callbacks=[_Guide(round), log, *callbacks],
+        callbacks=[_Guide(dataset, round), log, *callbacks],
     )
     history = log.take(first_epoch)
     if csv is not None:
@@ -241,14 +242,14 @@ def _shape_of_one(dataset, *, labels: bool = False) -> tuple[int | None, ...] | 
 
 
 class _Guide(keras.callbacks.Callback):
-    """Positions the pipelines at each epoch of one round, and stops at a loss that is not finite."""
+    """Moves the pipeline of a training to each epoch of one round, and stops at a loss that is not finite."""
 
-    def __init__(self, round: int):
+    def __init__(self, dataset, round: int):
         super().__init__()
-        self.round = round
+        self.dataset, self.round = dataset, round
 
     def on_epoch_begin(self, epoch, logs=None):
-        seek(round=self.round, epoch=epoch)
+        move(self.dataset, self.round, epoch)
 
     def on_epoch_end(self, epoch, logs=None):
         loss = float((logs or {}).get("loss", 0.0))  # an own train_step may report it by another name

@@ -410,7 +410,7 @@ def bad(name: str):
     frozen.trainable = False
     half = keras.Sequential([keras.Input((6,)), layers.Dense(5, name="out", dtype="mixed_bfloat16")])
     return {
-        "method": (model, data, {"method": "newton"}, "among"),
+        "method": (model, data, {"method": "newton"}, "method to be one of"),
         "probes": (model, data, {"method": "hutchinson", "probes": 1}, "at least 2 probes"),
         "none drawn": (model, data, {"coordinates": 0}, "coordinates from 1 to"),
         "too many": (model, data, {"coordinates": 10**6}, "coordinates from 1 to"),

@@ -199,7 +199,10 @@ def test_the_mode_is_a_choice_of_three():
     with fused.mode("never"):
         assert not fused.fast_forms()
     assert fused.fast_forms() == before
-    with pytest.raises(ValueError, match=r"Expected one of .* Received: 'sometimes'"), fused.mode("sometimes"):
+    with (
+        pytest.raises(ValueError, match=r"Expected mode to be one of .* Received: mode='sometimes'"),
+        fused.mode("sometimes"),
+    ):
         pass
 
 

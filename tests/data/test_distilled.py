@@ -50,7 +50,7 @@ def test_fields_become_plain_and_match_what_the_file_gives_back(tmp_path):
         ({"labels": SOFT.astype(np.float64)}, "soft labels must be float32"),
         ({"labels": SOFT[:, :1]}, r"soft labels must be float32 of shape \(4, 2\)"),
         ({"labels": SOFT * 2}, "sum to 1"),
-        ({"space": "lab"}, "space must be one of"),
+        ({"space": "lab"}, "space to be one of"),
         ({"space": "zca"}, 'space "zca" needs zca='),
         ({"mean": (), "std": ()}, "one number per channel"),
         ({"factor": 0}, "factor must be at least 1"),

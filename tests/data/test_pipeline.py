@@ -4,6 +4,7 @@ import gc
 import subprocess
 import sys
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,8 @@ from kerasticket.data import (
     load,
     mix,
     pipeline,
-    seek,
 )
-from kerasticket.data.pipeline import Position, share
+from kerasticket.data.pipeline import share
 
 pytestmark = pytest.mark.same_on_every_backend  # tf.data makes the batches on all of them; see test_pipelines_in_fit.py
 
@@ -75,25 +75,29 @@ def test_the_stream_depends_on_seed_round_and_epoch_only():
     assert not same(stream(pipeline(data, batch_size=8, seed=5 + 2**31, augmentation=RECIPE)), first)
 
 
-def test_seek_positions_every_live_pipeline():
-    pair = [pipeline(numbered(20), batch_size=8, seed=5, augmentation=RECIPE) for _ in range(2)]
+def test_a_position_is_that_of_one_pipeline():
+    moved, other = (pipeline(numbered(20), batch_size=8, seed=5, augmentation=RECIPE) for _ in range(2))
     streams = {}
     for position in ((0, 0), (0, 1), (1, 0), (1, 1), (2, 0)):
-        seek(*position)
-        streams[position], other = (stream(batches) for batches in pair)
-        assert same(streams[position], other)
+        moved.position = position
+        assert moved.position == position
+        assert (moved.position.round, moved.position.epoch) == position
+        streams[position] = stream(moved)
+        assert moved.position == (position[0], position[1] + 1)
+        assert other.position == (0, 0)
     for position, received in streams.items():
-        assert [other for other in streams if same(streams[other], received)] == [position]
-    seek(round=1, epoch=0)
-    assert same(stream(pair[0]), streams[1, 0])
-    assert same(stream(pair[0]), streams[1, 1])
+        assert [each for each in streams if same(streams[each], received)] == [position]
+    assert same(stream(other), streams[0, 0])
+    moved.position = 1, 0
+    assert same(stream(moved), streams[1, 0])
+    assert same(stream(moved), streams[1, 1])
 
 
-def test_an_iteration_that_was_only_peeked_at_is_undone_by_seek():
+def test_an_iteration_that_was_only_peeked_at_is_undone_by_its_position():
     batches = pipeline(numbered(20), batch_size=8, seed=5, augmentation=RECIPE)
     first = stream(batches)
     next(iter(batches))
-    seek(0, 0)
+    batches.position = 0, 0
     assert same(stream(batches), first)
 
 
@@ -104,16 +108,16 @@ def test_passes_may_be_grouped_into_epochs_in_any_way():
     apart = [batch for _ in range(4) for batch in stream(single)]
     assert same(together, apart)
     double = pipeline(data, batch_size=4, seed=2, augmentation=RECIPE, passes=2)
-    seek(round=0, epoch=1)
+    double.position = 0, 1
     assert same(stream(double), together[6:])
 
 
 def test_another_process_sees_the_same_batches_and_may_exit_in_the_middle_of_an_epoch():
     code = (
         "import hashlib, sys\n"
-        "from kerasticket.data import DIGITS, load, pipeline, seek\n"
+        "from kerasticket.data import DIGITS, load, pipeline\n"
         "batches = pipeline(load('digits', images_per_class=4), seed=9, augmentation=DIGITS, passes=2)\n"
-        "seek(3, 7)\n"
+        "batches.position = 3, 7\n"
         "digest = hashlib.sha256()\n"
         "for images, labels in batches.as_numpy_iterator():\n"
         "    digest.update(images.tobytes() + labels.tobytes())\n"
@@ -134,32 +138,114 @@ def test_iterators_that_are_given_up_or_interleaved_disturb_nothing():
     expected = stream(batches)
     for _ in range(30):
         next(iter(batches))
-    seek(0, 0)
+    batches.position = 0, 0
     first = batches.as_numpy_iterator()
     start = [next(first) for _ in range(20)]
-    seek(0, 0)
+    batches.position = 0, 0
     second = batches.as_numpy_iterator()
     pairs = list(zip(first, second, strict=False))
     assert same(start + [one for one, _ in pairs], expected)
     assert same([other for _, other in pairs], expected[:20])
 
 
-def test_forgotten_pipelines_leave_the_register_and_free_their_images():
+def test_two_pipelines_of_one_seed_interleaved_disturb_nothing():
+    """Batch by batch, at different epochs of the same data."""
+    first, second = (pipeline(numbered(40), batch_size=2, seed=5, augmentation=RECIPE) for _ in range(2))
+    epochs = [stream(first) for _ in range(3)]
+    first.position = second.position = 0, 0
+    assert same(stream(second), epochs[0])
+    pairs = list(zip(first.as_numpy_iterator(), second.as_numpy_iterator(), strict=True))
+    assert same([one for one, _ in pairs], epochs[0])
+    assert same([other for _, other in pairs], epochs[1])
+    assert (first.position, second.position) == ((0, 1), (0, 2))
+
+
+def test_pipelines_in_two_threads_disturb_nothing():
+    """Each moved to its own rounds while the other is read."""
+    made = [pipeline(numbered(60), batch_size=4, seed=5, augmentation=RECIPE, passes=2) for _ in range(2)]
+
+    def read(batches, rounds):
+        received = []
+        for round in rounds:
+            batches.position = round, 0
+            received += [*stream(batches), *stream(batches)]
+        return received
+
+    orders = [range(4), range(3, -1, -1)]
+    alone = [read(batches, rounds) for batches, rounds in zip(made, orders, strict=True)]
+    with ThreadPoolExecutor(2) as threads:
+        together = list(threads.map(read, made, orders))
+    assert all(map(same, together, alone))
+    assert not same(*alone)
+
+
+def test_forgotten_pipelines_free_their_images():
     data = numbered(3)
     images = weakref.ref(data.images.base)
     batches = pipeline(data, augmentation=RECIPE)
     del data
-    gc.collect()
-    before = len(Position.live)
     derived = batches.take(1)
     del batches
     gc.collect()
-    assert len(Position.live) == before  # a dataset made from it still needs it
-    assert len(list(derived)) == 1
+    assert len(list(derived)) == 1  # a dataset made from it still needs it
     del derived
     gc.collect()
-    assert len(Position.live) == before - 1
     assert images() is None
+
+
+def test_a_pipeline_is_saved_and_read_again_without_python(tmp_path):
+    import tensorflow as tf
+
+    batches = pipeline(numbered(20), batch_size=8, seed=5, augmentation=RECIPE, passes=2)
+    batches.save(str(tmp_path / "epoch"))
+    batches.position = 0, 0
+    read = tf.data.Dataset.load(str(tmp_path / "epoch"))
+    assert same(stream(read), stream(batches))
+    assert b"PyFunc" not in read._as_serialized_graph().numpy()
+
+
+def test_a_pipeline_is_no_graph_for_another_process():
+    """As its docstring says."""
+    assert b"PyFunc" in functions_of(pipeline(numbered(20), batch_size=8))
+
+
+def functions_of(dataset) -> bytes:
+    graphs = b""
+    while dataset is not None:
+        graphs += b"".join(each.function.graph.as_graph_def().SerializeToString() for each in dataset._functions())
+        dataset = getattr(dataset, "_input_dataset", None)
+    return graphs
+
+
+def test_shards_share_the_batches():
+    batches = pipeline(numbered(20), batch_size=4, seed=5, augmentation=RECIPE)
+    whole = stream(batches)
+    for index in range(2):
+        batches.position = 0, 0
+        assert same(stream(batches.shard(2, index)), whole[index::2])
+
+
+def test_strategies_of_one_process_share_each_batch():
+    """On two devices, an epoch after the other; in a process of its own, as devices are made at the start."""
+    code = (
+        "import numpy as np, tensorflow as tf\n"
+        "from kerasticket.data import DIGITS, load, pipeline\n"
+        "tf.config.set_logical_device_configuration(tf.config.list_physical_devices('CPU')[0],"
+        " [tf.config.LogicalDeviceConfiguration()] * 2)\n"
+        "strategy = tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1'])\n"
+        "batches = pipeline(load('digits', images_per_class=4), batch_size=8, seed=9, augmentation=DIGITS)\n"
+        "epochs = [list(batches.as_numpy_iterator()) for _ in range(2)]\n"
+        "batches.position = 0, 0\n"
+        "shared = strategy.experimental_distribute_dataset(batches)\n"
+        "for epoch in epochs:\n"
+        "    for (x, y), (images, labels) in zip(shared, epoch, strict=True):\n"
+        "        parts = [part.numpy() for part in strategy.experimental_local_results(x)]\n"
+        "        assert [len(part) for part in parts] == [4, 4]\n"
+        "        assert (np.concatenate(parts) == images).all()\n"
+        "print('shared')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.stdout.split() == ["shared"], done.stderr[-2000:]
 
 
 def test_an_iterator_outlives_its_name():
@@ -243,7 +329,7 @@ def test_streams_are_freed_without_the_help_of_the_collector():
     try:
         batches = pipeline(numbered(3))
         assert len(list(batches)) == 1
-        stream_of = weakref.ref(batches.kerasticket_stream)
+        stream_of = weakref.ref(batches.stream)
         del batches
         assert stream_of() is None
     finally:

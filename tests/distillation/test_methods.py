@@ -11,11 +11,12 @@ from keras import ops
 import kerasticket as kt
 from kerasticket.backend import autodiff, fused
 from kerasticket.data.augmentation.presets import draw
-from kerasticket.distillation import METHODS, OBJECTIVES, SELECTORS, loop, selection, soft_labels, trajectory
+from kerasticket.distillation import METHODS, OBJECTIVES, SELECTORS, selection, soft_labels, trajectory
 from kerasticket.distillation.distribution import _Matcher
-from kerasticket.distillation.matcher import Matcher
+from kerasticket.distillation.matching import Matcher
 from kerasticket.distillation.networks import fresh_helper, fresh_network, fresh_weights
 from kerasticket.distillation.selection import errors, herding, k_center
+from kerasticket.files import checkpoint
 from kerasticket.layers.convolution import TrainingConv2D
 from kerasticket.models import MODELS
 
@@ -59,10 +60,12 @@ def made(digits):
 def test_a_method_is_a_pure_function_of_its_seed(name, digits, made):
     """The same set again, whatever else is trained meanwhile; another one of another seed; told in its settings."""
     method, told, one = small(name), [], made(name)
+    other_training = kt.data.pipeline(digits, seed=5)
 
     def tell(done, images, loss):
         told.append(done)
-        kt.data.seek(7, 3)
+        other_training.position = 7, 3
+        next(iter(other_training))
 
     two = method.distill(digits, ipc=2, seed=5, progress=tell)
     other = method.distill(digits, ipc=2, seed=6)
@@ -127,7 +130,7 @@ def test_helpers_have_the_weights_of_fresh_networks(model, digits):
 @pytest.mark.same_on_every_backend
 @pytest.mark.parametrize("name", METHODS)
 def test_a_killed_method_goes_on_to_the_same_set(name, digits, made, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     method = small(name)
 
     def kill(done, images, loss):
@@ -212,7 +215,7 @@ def test_features_have_no_cosine_of_output_units():
 @pytest.mark.same_on_every_backend
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_refuses_unknown_networks(name):
-    with pytest.raises(ValueError, match="Expected model among"):
+    with pytest.raises(ValueError, match="Expected model to be one of"):
         small(name, model="perceptron")
 
 
@@ -321,7 +324,7 @@ def test_dm_stops_at_a_loss_that_is_not_finite(digits, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"initialization": "zeros"}, "initialization among"),
+        ({"initialization": "zeros"}, "initialization to be one of"),
         ({"learning_rate": 0.0}, "learning_rate > 0"),
         ({"iterations": 0}, "iterations >= 1"),
         ({"matching": kt.data.PAPER_CIFAR}, "siamese"),
@@ -333,7 +336,7 @@ def test_dm_refuses_settings_that_make_no_sense(options, message):
 
 
 def test_selection_refuses_settings_that_make_no_sense():
-    with pytest.raises(ValueError, match="by among"):
+    with pytest.raises(ValueError, match="by to be one of"):
         small("selection", by="beauty")
     with pytest.raises(ValueError, match="networks >= 1"):
         small("selection", networks=0)

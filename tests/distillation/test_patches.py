@@ -75,7 +75,7 @@ def test_bad_settings_are_refused(digits):
         ({"crops": 0}, "crops >= 1"),
         ({"smallest_crop": 0.0}, "smallest_crop in"),
         ({"temperature": -1.0}, "temperature > 0"),
-        ({"model": "vit"}, "model among"),
+        ({"model": "vit"}, "model to be one of"),
     ):
         with pytest.raises(ValueError, match=message):
             dataclasses.replace(SMALL, **options)

@@ -8,7 +8,8 @@ import pytest
 from keras import layers
 
 import kerasticket as kt
-from kerasticket.distillation import checkpoint, soft_labels, trained_teacher
+from kerasticket.distillation import soft_labels, trained_teacher
+from kerasticket.files import checkpoint
 
 pytestmark = pytest.mark.usefixtures("plain_operations")
 
@@ -99,20 +100,20 @@ def test_a_teacher_is_a_pure_function_of_its_seed(digits):
 def test_a_killed_teacher_goes_on_to_the_same_network(digits, tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     expected = trained_teacher(digits, model="lenet_300_100", epochs=3).get_weights()
-    save = checkpoint.Unfinished.save
+    save = checkpoint.Checkpoint.save
 
-    def kill(self, model, about):
-        save(self, model, about)
-        if about["epoch"] == 2:
+    def kill(self, arrays, state):
+        save(self, arrays, state)
+        if state["epoch"] == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint.Unfinished, "save", kill)
+    monkeypatch.setattr(checkpoint.Checkpoint, "save", kill)
     with pytest.raises(KeyboardInterrupt):
         trained_teacher(digits, model="lenet_300_100", epochs=3, folder=tmp_path)
     again = trained_teacher(digits, model="lenet_300_100", epochs=3, folder=tmp_path).get_weights()
     for one, other in zip(again, expected, strict=True):
         np.testing.assert_array_equal(one, other)
-    with pytest.raises(ValueError, match="differs in"):
+    with pytest.raises(ValueError, match="another training: recipe was"):
         trained_teacher(digits, model="lenet_300_100", epochs=4, folder=tmp_path)
 
 

@@ -1,6 +1,7 @@
 """What every reader of files refuses before it believes anything, by name, and what it goes on reading."""
 
 import json
+import zipfile
 from pathlib import Path
 
 import mutants
@@ -65,3 +66,24 @@ def test_changed_tickets_are_told(tmp_path):
         path.write_bytes(mutants.zipped(found | change))
         with pytest.raises(ValueError, match=f"ticket.keras.*{message}"):
             kt.Ticket.load(path)
+
+
+HEADERS = [
+    b"{'descr': '<f4', 'fortran_order': False, 'shape': (2,",
+    b"{'a': 1}",
+    b"(" * 500,
+    b"\x00",
+    b"{'descr': [, 'shape",
+]
+
+
+@pytest.mark.parametrize("header", HEADERS, ids=range(len(HEADERS)))
+def test_a_header_that_is_none_is_refused_by_the_file_s_name(header, tmp_path):
+    path = tmp_path / "images.npz"
+    member = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(8)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("images.npy", member)
+        archive.writestr("labels.npy", member)
+    for read in (kt.load_masks, kt.load_sparse, lambda path: kt.data.load(f"npz:{path}")):
+        with pytest.raises(ValueError, match=r"images\.npz"):
+            read(path)

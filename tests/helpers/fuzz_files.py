@@ -28,7 +28,9 @@ from kerasticket.analysis import landscape
 from kerasticket.analysis.results import Diagonal, Surface
 from kerasticket.data import DistilledSet
 from kerasticket.data.formats import importers, torch_files
-from kerasticket.distillation.checkpoint import Unfinished
+from kerasticket.distillation.networks import network_state
+from kerasticket.distillation.resuming import STATE
+from kerasticket.files.checkpoint import Checkpoint
 from kerasticket.files.json_files import read_json, write_json
 from kerasticket.models import saved
 
@@ -95,11 +97,11 @@ def torch_file(path: Path) -> None:
 
 
 def begun(path: Path) -> np.ndarray:
-    return landscape._begun(9, path, SETTINGS)
+    return landscape._begun(landscape.kept_in(path, SETTINGS))
 
 
-def checkpoint(path: Path) -> None:
-    landscape.hdf5.write(path, landscape.CHECKPOINT_FORMAT, SETTINGS, {"values": np.ones((5, 2))})
+def landscape_begun(path: Path) -> None:
+    landscape.kept_in(path, SETTINGS).save({"values": np.ones((5, 2))})
 
 
 def network() -> keras.Model:
@@ -116,8 +118,8 @@ def kinds(zoo: dict[str, keras.Model]) -> list[Kind]:
     result_path = "run/seed_0/imp/round_01/order_1/result.json"
     told = [*any_, *zips]
 
-    def unfinished(path: Path) -> Unfinished:
-        return Unfinished(path.parent, {"data": "these"})
+    def training(path: Path) -> Checkpoint:
+        return Checkpoint(path, {"seed": 1}, what="training", state=STATE)
 
     return [
         Kind("ticket.keras", ticket.save, kt.Ticket.load, [*any_, *zips], told),
@@ -125,14 +127,16 @@ def kinds(zoo: dict[str, keras.Model]) -> list[Kind]:
         Kind("trained.keras", trained.save, saved.load, [*any_, *zips], any_),
         Kind("surface.h5", surface().save, Surface.load, [*any_, *h5], any_),
         Kind("diagonal.h5", diagonal().save, Diagonal.load, [*any_, *h5], any_),
-        Kind("checkpoint.h5", checkpoint, begun, [*any_, *h5], any_),
+        Kind("landscape.npz", landscape_begun, begun, [*any_, *zips], told),
         Kind("set.h5", distilled().save, DistilledSet.load, [*any_, *h5], any_),
         Kind("masks.npz", lambda path: kt.save_masks(path, MASK), kt.load_masks, [*any_, *zips], told),
         Kind("sparse.npz", lambda path: kt.save_sparse(path, (PARAMS, MASK)), kt.load_sparse, [*any_, *zips], told),
         Kind(
             "training.npz",
-            lambda path: unfinished(path).save(zoo["plain"], {"seed": 1, "epoch": 2, "minutes": 0.5}),
-            lambda path: unfinished(path).load(zoo["plain"], 1),
+            lambda path: training(path).save(
+                network_state(zoo["plain"]), {"epoch": 2, "minutes": 0.5, "accuracy": None}
+            ),
+            lambda path: training(path).load(),
             [*any_, *zips],
             told,
         ),

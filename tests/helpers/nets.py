@@ -29,6 +29,14 @@ def nested() -> keras.Model:
     return keras.Model(inputs, mlp()(shared(shared(inputs))), name="nested")
 
 
+def attention_like() -> keras.Model:
+    """EinsumDense kernels of three axes: (in, heads, size) and (heads, size, out)."""
+    inputs = keras.Input((3, 6), name="tokens")
+    split = layers.EinsumDense("abc,cde->abde", (3, 2, 4), name="split")(inputs)
+    joined = layers.EinsumDense("abde,def->abf", (3, 6), name="join")(split)
+    return keras.Model(inputs, joined, name="attention_like")
+
+
 def _embedding(inputs):
     return layers.Embedding(7, 4, name="layer")(layers.ReLU(name="tokens")(inputs))
 

@@ -8,7 +8,7 @@ from keras import layers, ops
 
 from kerasticket.backend import fused
 from kerasticket.layers import MaskedConv2D
-from kerasticket.layers.class_swap import become
+from kerasticket.layers.class_swap import swap_class
 from kerasticket.layers.convolution import TrainingConv2D, speed_up
 
 X = np.random.default_rng(0).normal(size=(2, 6, 7, 4)).astype("float32")
@@ -26,7 +26,7 @@ def both_ways(training, **options) -> tuple[np.ndarray, np.ndarray]:
     """Outputs of a convolution, and of it as the other class."""
     layer = layers.Conv2D(**({"filters": 4, "kernel_size": 3, "padding": "same"} | options))
     before = ops.convert_to_numpy(layer(X))
-    become(layer, TrainingConv2D)
+    swap_class(layer, TrainingConv2D)
     return before, ops.convert_to_numpy(layer(X, training=training))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import kerasticket as kt
 from kerasticket import masks
-from kerasticket.data.pipeline import Position
+from kerasticket.data.positions import Counter
 from kerasticket.models.paths import raw_params
 from kerasticket.params import differing
 from kerasticket.pruning.criteria import CRITERIA
@@ -393,16 +393,16 @@ def test_rounds_draw_data_orders_of_their_own(monkeypatch):
     digits = kt.data.load("digits", images_per_class=2)
     model = kt.masked(kt.models.lenet_300_100((16, 16, 1), 10, seed=0))
     nets.compile_for_test(model, kt.optimizers.SGD(0.01))
-    places, take = [], Position.take
+    places, take = [], Counter.take
 
-    def watched(position):
-        place = take(position)
+    def watched(counter):
+        place = take(counter)
         places.append(tuple(place.tolist()))
         return place
 
-    monkeypatch.setattr(Position, "take", watched)
+    monkeypatch.setattr(Counter, "take", watched)
     batches = kt.data.pipeline(digits, batch_size=20, seed=1)
-    imp = kt.callbacks.IterativeMagnitudePruning(rounds=3, epochs_per_round=2)
+    imp = kt.callbacks.IterativeMagnitudePruning(rounds=3, epochs_per_round=2, pipeline=batches)
     model.fit(batches, epochs=imp.total_epochs, callbacks=[imp], shuffle=False, verbose=0)
     assert places[-6:] == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)]  # JAX peeks once before
 

@@ -7,6 +7,8 @@ import pytest
 
 import kerasticket as kt
 from kerasticket import masks
+from kerasticket.layers import traits
+from kerasticket.layers.traits import TRAITS
 from kerasticket.pruning import axes, structures
 from kerasticket.pruning.allocation import Allocation
 from kerasticket.pruning.structures import STRUCTURES, Blocks, Channels, Filters, NOfM
@@ -52,11 +54,6 @@ def test_filters_and_channels_of_every_maskable_layer(kind):
             np.testing.assert_allclose(seen[path], groups.mean(1))
 
 
-def test_axes_are_known_of_every_masked_layer():
-    kinds = [plain for plain, kind in kt.layers.MASKED.items() if issubclass(kind, kt.layers.Masked)]
-    assert not [kind.__name__ for kind in kinds if not issubclass(kind, tuple(axes.AXES))]
-
-
 @pytest.mark.parametrize("kind", ["DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D"])
 def test_every_channel_of_a_depthwise_kernel_has_filters_of_its_own(kind):
     model = kt.masked(nets.one_layer(kind), where=["layer/depthwise_kernel" if "Sep" in kind else "layer"])
@@ -69,27 +66,11 @@ def test_every_channel_of_a_depthwise_kernel_has_filters_of_its_own(kind):
         np.testing.assert_array_equal(channels[position], np.arange(kept.shape[-2])[:, None] + 0 * kept[position])
 
 
-def attention_like() -> keras.Model:
-    """EinsumDense kernels of three axes: (in, heads, size) and (heads, size, out)."""
-    inputs = keras.Input((3, 6), name="tokens")
-    split = keras.layers.EinsumDense("abc,cde->abde", (3, 2, 4), name="split")(inputs)
-    joined = keras.layers.EinsumDense("abde,def->abf", (3, 6), name="join")(split)
-    return kt.masked(keras.Model(inputs, joined, name="attention_like"))
-
-
-def test_axes_of_einsum_layers_come_from_their_equation():
-    model = attention_like()
-    found = axes.kernel_axes(model, kt.get_mask(model))
-    assert found["split/kernel"] == ((0,), (1, 2))
-    assert found["join/kernel"] == ((0, 1), (2,))
-    units = Filters().units(model, kt.get_mask(model))
-    assert {path: array.size for path, array in units.items()} == {"split/kernel": 8, "join/kernel": 6}
-
-
 def test_layers_whose_axes_are_not_known_are_refused(monkeypatch):
-    monkeypatch.setattr(axes, "AXES", {keras.layers.Conv2D: axes.AXES[keras.layers.Conv2D]})
+    for module in (traits, axes):
+        monkeypatch.setattr(module, "TRAITS", {keras.layers.Conv2D: TRAITS[keras.layers.Conv2D]})
     model = square()
-    with pytest.raises(ValueError, match=r"layers of \['Conv2D'\].*'classifier/kernel' of type MaskedDense"):
+    with pytest.raises(ValueError, match=r"weights of \['Conv2D'\].*'classifier/kernel' of type MaskedDense"):
         Allocation("global", "filters").to_sparsity(model, drawn(model), kt.get_mask(model), 0.5)
 
 
@@ -137,7 +118,7 @@ def test_two_of_four_along_the_inputs():
 
 
 def test_two_of_four_reaches_over_the_heads_of_attention():
-    model = attention_like()
+    model = kt.masked(nets.attention_like())
     pruned = NOfM(1, 2).prune(model, drawn(model), kt.get_mask(model), lambda scores, mask: halved(mask))
     assert (pruned["split/kernel"].reshape(3, 2, 8).sum(1) == 1).all()
     assert (pruned["join/kernel"].reshape(4, 2, 6).sum(1) == 1).all()

@@ -7,7 +7,6 @@ import pytest
 from keras import layers
 
 import kerasticket as kt
-from kerasticket.models.graph.costs import uses
 from kerasticket.pruning.summary import LayerSummary, Summary
 
 
@@ -62,47 +61,6 @@ def test_macs_and_dead_units_by_hand():
     total = kt.summary(model)
     assert total.macs == 16 * 108 + 4 * 72 + 4 * 64 + 160
     assert total.sparse_macs == 16 * 27 + 4 * 48 + 4 * 32 + 110
-
-
-# kind of layer -> how often one example uses each of its weights
-USES = {
-    "Dense": {"kernel": 1},
-    "EinsumDense": {"kernel": 3},
-    "Conv1D": {"kernel": 6},
-    "Conv2D": {"kernel": 16},
-    "Conv3D": {"kernel": 27},
-    "Conv1DTranspose": {"kernel": 5},
-    "Conv2DTranspose": {"kernel": 16},
-    "Conv3DTranspose": {"kernel": 27},
-    "DepthwiseConv1D": {"kernel": 6},
-    "DepthwiseConv2D": {"kernel": 16},
-    "SeparableConv1D": {"depthwise_kernel": 6, "pointwise_kernel": 6},
-    "SeparableConv2D": {"depthwise_kernel": 16, "pointwise_kernel": 16},
-    "Embedding": {"embeddings": 0},
-    **{kind: {"kernel": 4, "recurrent_kernel": 4} for kind in ("SimpleRNN", "GRU", "LSTM", "StackedRNNCells")},
-    **{f"{kind}Cell": {"kernel": 4, "recurrent_kernel": 4} for kind in ("SimpleRNN", "GRU", "LSTM")},
-    **{kind: {"kernel": 4} for kind in ("MultiHeadAttention", "GroupedQueryAttention")},
-    "TimeDistributed": {"kernel": 3},
-    "Bidirectional": {"kernel": 4, "recurrent_kernel": 4},
-}
-
-
-def test_the_table_of_uses_is_whole():
-    assert USES.keys() == (nets.MASKABLE | nets.WRAPPED).keys()
-
-
-@pytest.mark.parametrize("kind", USES)
-def test_how_often_a_layer_uses_its_weights(kind):
-    found = uses(nets.one_layer(kind))
-    assert found.pop("classifier/kernel") == 1
-    for path, times in found.items():
-        assert times == USES[kind][path.rpartition("/")[2]], path
-    held = kt.get_mask(kt.masked(nets.one_layer(kind), where="*kernel*" if kind != "Embedding" else "*"))
-    assert held.keys() - {"classifier/kernel"} == found.keys()
-
-
-def test_a_kernel_that_is_used_twice_counts_twice():
-    assert uses(nets.nested())["shared/kernel"] == 2
 
 
 def test_weights_of_a_type_that_numpy_files_lack_have_a_summary():

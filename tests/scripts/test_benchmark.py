@@ -112,6 +112,26 @@ def test_fit_is_a_side():
 
 
 @pytest.mark.same_on_every_backend
+@pytest.mark.parametrize("options", [{}, {"graph": True}, {"distilled": True}, {"distilled": True, "graph": True}])
+def test_batches_alone_are_a_side(options, monkeypatch):
+    """As many batches of 64 as images, passes and epochs say, made again and again."""
+    from kerasticket.data.pipeline import Stream
+
+    made, original = [], Stream.compute
+    monkeypatch.setattr(Stream, "compute", lambda *place: made.append(place[1:]) or original(*place))
+    work = benchmark_sides.batches_alone(80, 3, epochs=2, **options)
+    work()
+    work()
+    assert len(set(made)) == (0 if "graph" in options else 2 * 3 * 2 * 2)
+
+
+def test_the_row_of_the_pipeline_has_equal_work():
+    _, sides, _, images = benchmark.ROWS["pipeline"]()
+    for kind, size in sides.values():
+        assert size["images"] * size["passes"] * size.get("epochs", 1) == images, kind
+
+
+@pytest.mark.same_on_every_backend
 def test_points_of_a_path_are_a_side():
     for side in ("along_path", "keras_evaluate", "over_plane"):
         benchmark_sides.SIDES[side](4, 40, 8)()
@@ -144,7 +164,7 @@ def test_the_peer_matches_the_same_gradients():
     import peers
 
     import kerasticket as kt
-    from kerasticket.distillation.matcher import Matcher
+    from kerasticket.distillation.matching import Matcher
 
     rng, real = np.random.default_rng(0), benchmark_sides.synthetic_images(80)
     real = dataclasses.replace(real, mean=(0.0,) * 3, std=(1.0,) * 3)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import kerasticket as kt
-from kerasticket.distillation import loop
+from kerasticket.files import checkpoint
 
 pytestmark = [pytest.mark.same_on_every_backend, pytest.mark.usefixtures("plain_operations")]
 ROOT = Path(__file__).parents[2]
@@ -72,7 +72,7 @@ def test_soft_labels_are_of_a_teacher_that_is_measured(tmp_path, monkeypatch):
 def test_a_killed_run_goes_on_to_the_same_set(tmp_path, monkeypatch):
     """Killed after the first step, when the first preview is there; what measures has its own test."""
     monkeypatch.setattr(distill_dataset, "measure", lambda *arguments: {})
-    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     monkeypatch.setattr(distill_dataset, "SECONDS_BETWEEN_PREVIEWS", -1.0)
     flags = ["--networks", "2", "--iterations", "2", "--real-batch", "4", "--net-images", "64"]
     expected = call(tmp_path / "whole", *flags)

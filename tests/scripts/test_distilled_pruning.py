@@ -211,9 +211,9 @@ def test_imp_from_a_synthetic_ticket_rewound_to_an_epoch(whole_run, tmp_path):
     ("changes", "message"),
     [
         ({"dataset": "digit"}, "digits"),
-        ({"model": "convnets"}, "--model among"),
-        ({"augmentation": "strong"}, "--augmentation among"),
-        ({"precision": "float16"}, "--precision among"),
+        ({"model": "convnets"}, "--model to be one of"),
+        ({"augmentation": "strong"}, "--augmentation to be one of"),
+        ({"precision": "float16"}, "--precision to be one of"),
         ({"kinds": ("imp", "snip")}, "--kinds among"),
         ({"init_seeds": ()}, "--init-seeds"),
         ({"distilled": "absent.h5"}, "no such file"),

@@ -4,14 +4,11 @@ import errno
 import os
 import sys
 
-import numpy as np
 import pytest
 from door import door, program
 from presets import CONFIGS, parse
 
-from kerasticket.pruning import allocation
 from kerasticket.pruning.round import Round
-from kerasticket.tickets import conversion
 
 pytestmark = pytest.mark.same_on_every_backend
 ROUND = Round(1, 0.2, 80, 100, 0.3, 0.9, 1.0)
@@ -45,9 +42,3 @@ def test_help_says_how_the_script_was_called(preset, monkeypatch, capsys):
     monkeypatch.setattr(sys, "orig_argv", ["./distilled_pruning.py"])
     monkeypatch.setattr(sys, "argv", ["./distilled_pruning.py"])
     assert program() == "./distilled_pruning.py"
-
-
-def test_names_of_exceptions_end_in_error_and_the_old_ones_stay():
-    assert conversion.MasksWouldBeLost is conversion.MasksWouldBeLostError
-    assert allocation.AlreadyPassed is allocation.AlreadyPassedError
-    assert np.all([issubclass(each, ValueError) for each in (conversion.MasksWouldBeLost, allocation.AlreadyPassed)])

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import kerasticket as kt
-from kerasticket.distillation import checkpoint, evaluation
+from kerasticket.distillation import evaluation, resuming
 from kerasticket.distillation.controls import label_robust_score
+from kerasticket.files import checkpoint
 
 pytestmark = [pytest.mark.same_on_every_backend, pytest.mark.usefixtures("plain_operations")]
 ROOT = Path(__file__).parents[2]
@@ -74,7 +75,7 @@ def test_a_killed_run_goes_on_to_the_same_rows(tmp_path, monkeypatch):
         csv=str(tmp_path / "whole.csv"),
     )
     evaluate_distilled.main(config)
-    epochs, finished = [], checkpoint.Checkpoint.on_epoch_end
+    epochs, finished = [], resuming.ResumedTraining.on_epoch_end
 
     def kill(self, epoch, logs=None):
         finished(self, epoch, logs)
@@ -82,7 +83,7 @@ def test_a_killed_run_goes_on_to_the_same_rows(tmp_path, monkeypatch):
         if len(epochs) == 3 * 2 + 3 + 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint.Checkpoint, "on_epoch_end", kill)
+    monkeypatch.setattr(resuming.ResumedTraining, "on_epoch_end", kill)
     killed = dataclasses.replace(config, csv=str(tmp_path / "killed.csv"))
     with pytest.raises(KeyboardInterrupt):
         evaluate_distilled.main(killed)

@@ -110,7 +110,7 @@ def test_a_killed_call_goes_on_to_the_same_surface(run_folder, tmp_path, monkeyp
     monkeypatch.setattr(analysis, "loss_plane", dying)
     with pytest.raises(KeyboardInterrupt):
         loss_landscape.main(killed)
-    assert (tmp_path / "killed" / f"{NAMES[1]}.unfinished.h5").exists()
+    assert (tmp_path / "killed" / f"{NAMES[1]}.unfinished.npz").exists()
     loss_landscape.main(killed)
     assert seen == [*range(1, 10), 1, 2, 3, 4, 5, 6, 7, 8, 9]
     for name in NAMES:

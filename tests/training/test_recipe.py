@@ -78,8 +78,8 @@ def test_evaluate_equals_a_hand_count(digits):
 
 def test_training_goes_on_from_a_rewound_ticket(digits):
     model = network()
-    imp = kt.callbacks.IterativeMagnitudePruning(rounds=1, epochs_per_round=2, rewind_epoch=1)
     pipeline = RECIPE.pipeline(digits[0], data_order=3)
+    imp = kt.callbacks.IterativeMagnitudePruning(rounds=1, epochs_per_round=2, rewind_epoch=1, pipeline=pipeline)
     RECIPE.compile(model, pipeline)
     dense = kt.Ticket.dense(model)
     model.fit(pipeline, epochs=imp.total_epochs, callbacks=[imp], shuffle=False, verbose=0)
@@ -103,6 +103,7 @@ def test_rounds_draw_orders_of_their_own_and_a_resumed_search_the_same(digits):
             epochs_per_round=2,
             start=searches[0].tickets[start] if start else None,
             on_round_end=lambda record, ticket, trained: ends.append((record.index, trained)),
+            pipeline=pipeline,
         )
         model.fit(pipeline, epochs=imp.total_epochs, callbacks=[imp], shuffle=False, verbose=0)
         searches.append(imp)
@@ -139,7 +140,10 @@ def test_a_ticket_trains_as_in_its_round_of_the_search(digits):
     pipeline = RECIPE.pipeline(digits[0], data_order=3)
     RECIPE.compile(model, pipeline)
     imp = kt.callbacks.IterativeMagnitudePruning(
-        rounds=3, epochs_per_round=2, on_round_end=lambda record, ticket, params: trained.append(params)
+        rounds=3,
+        epochs_per_round=2,
+        on_round_end=lambda record, ticket, params: trained.append(params),
+        pipeline=pipeline,
     )
     model.fit(pipeline, epochs=imp.total_epochs, callbacks=[imp], shuffle=False, verbose=0)
     imp.tickets[2].apply(model)

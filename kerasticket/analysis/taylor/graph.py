@@ -9,6 +9,7 @@ import keras
 from kerasticket.analysis.taylor.jets import Jet, Rule, merged
 from kerasticket.analysis.taylor.rules import rules_of
 from kerasticket.backend import autodiff
+from kerasticket.backend.keras_internals import calls, has_mask
 
 
 class Step(NamedTuple):
@@ -55,9 +56,7 @@ def steps_of(model: keras.Model) -> tuple[list[Step], int]:
 
 def _open(model, inputs: list[int], steps: list[Step], fresh: Iterator[int]) -> list[int]:
     numbers = {id(tensor): number for tensor, number in zip(model.inputs, inputs, strict=True)}
-    # Private, but the one order of calls that Keras has; a Function shows the graph of Sequential models too.
-    depths = keras.Function(model.inputs, model.outputs)._nodes_by_depth
-    for node in (node for depth in sorted(depths, reverse=True) for node in depths[depth] if not node.is_input):
+    for node in calls(model):
         incoming = [numbers[id(tensor)] for tensor in node.input_tensors]
         if isinstance(node.operation, keras.Sequential | keras.Function):
             outgoing = _open(node.operation, incoming, steps, fresh)
@@ -83,7 +82,7 @@ def _is_plain(node) -> bool:
     """Whether the call has tensors as its only arguments, and no mask of steps in time comes with them."""
     arguments = keras.tree.flatten(node.arguments.args)
     options = all(value in (None, False) for value in node.arguments.kwargs.values())
-    masked = any(getattr(tensor, "_keras_mask", None) is not None for tensor in node.input_tensors)
+    masked = any(map(has_mask, node.input_tensors))
     return len(arguments) == len(node.input_tensors) and options and not masked
 
 

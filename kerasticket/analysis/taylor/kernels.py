@@ -7,6 +7,7 @@ from collections.abc import Callable
 from keras import ops
 
 from kerasticket.analysis.taylor.jets import Jet, Lines, Rule, per_example
+from kerasticket.layers.traits import equation_of
 
 
 def plain(layer) -> bool:
@@ -119,8 +120,7 @@ def _einsum_carry(layer, x, jet: Jet) -> Jet:
 
 
 def _einsum_kernel_start(layer, x, y, lines: Lines) -> Jet:
-    sides, out = layer.equation.replace(" ", "").split("->")
-    inputs, kernel = sides.split(",")
+    inputs, kernel, out = equation_of(layer)
     line = next(letter for letter in string.ascii_letters if letter not in layer.equation)
     first = ops.einsum(f"{inputs},{line}{kernel}->{line}{out}", x, _directions(layer.kernel, lines, x.dtype))
     return Jet(first, ops.zeros_like(first))

@@ -18,6 +18,7 @@ from keras import ops
 from kerasticket.analysis.taylor.graph import Step, steps_of
 from kerasticket.analysis.taylor.jets import Jet, Lines
 from kerasticket.backend import autodiff
+from kerasticket.backend.keras_internals import has_logits_behind, keras_mask
 
 BUDGET = 2**26  # bytes for the jets of the coordinates that are computed at a time
 ALIVE = 8  # tensors as large as a jet's that a rule holds at a time
@@ -46,8 +47,8 @@ class AlongLines:
         outputs = self.points(inputs)[self.output]
         expected = model(inputs, **autodiff.mode(model, False))
         # Logits that the loss would look at are not among what the steps hand on.
-        self._right = _agree(outputs, expected) and not autodiff.has_logits_behind(expected)
-        self._right = self._right and autodiff.keras_mask(expected) is None and _is_per_example(loss, targets, outputs)
+        self._right = _agree(outputs, expected) and not has_logits_behind(expected)
+        self._right = self._right and keras_mask(expected) is None and _is_per_example(loss, targets, outputs)
 
     def covers(self, variable: keras.Variable) -> bool:
         """Whether this weight is one of those; also no if two layers share it, or if a trial failed."""

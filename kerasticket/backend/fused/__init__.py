@@ -13,6 +13,7 @@ import keras
 from keras import ops
 
 from kerasticket.backend.fused import plain
+from kerasticket.checks import check_choice
 
 MODES = ("auto", "always", "never")
 _mode = "auto"
@@ -37,8 +38,7 @@ def mode(name: str) -> Iterator[None]:
     False
     """
     global _mode
-    if name not in MODES:
-        raise ValueError(f"Expected one of {MODES}. Received: {name!r}")
+    check_choice(name, MODES, "mode")
     before, _mode = _mode, name
     try:
         yield

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from kerasticket.checks import choose
+
 
 def bilinear(target: int, source: int) -> np.ndarray:
     """(target, source) float32 weights of bilinear interpolation with half-pixel centers and no antialiasing.
@@ -44,9 +46,8 @@ def resize(xp, images, height: int, width: int, method: str = "bilinear"):
     """
     from keras.backend import standardize_dtype  # late: importing the data room stays light
 
-    if method not in RESIZE:
-        raise ValueError(f"method must be one of {sorted(RESIZE)}. Received: {method!r}")
+    axis = choose(method, RESIZE, "method")
     dtype = standardize_dtype(images.dtype)
-    rows = RESIZE[method](height, images.shape[1]).astype(dtype)
-    columns = RESIZE[method](width, images.shape[2]).astype(dtype)
+    rows = axis(height, images.shape[1]).astype(dtype)
+    columns = axis(width, images.shape[2]).astype(dtype)
     return xp.einsum("vw,nhwc->nhvc", columns, xp.einsum("uh,nhwc->nuwc", rows, images))

@@ -127,7 +127,7 @@ class _Unpickler(pickle._Unpickler):
     """
 
     def __init__(self, file, storage: Callable[[str, str, int], np.ndarray], most: int) -> None:
-        super().__init__(_Source(file))  # type: ignore[arg-type]
+        super().__init__(_Source(file))
         self.storage, self.left = storage, most
         self.names = _NAMES | {("_codecs", "encode"): self.bytes}
         self.names |= {("torch._utils", name): self.tensor for name in ("_rebuild_tensor", "_rebuild_tensor_v2")}

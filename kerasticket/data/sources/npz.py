@@ -1,12 +1,12 @@
 """Own images and labels from an `.npz` file."""
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from kerasticket.data.images import ImageSet
+from kerasticket.files.arrays import Arrays
+from kerasticket.files.members import BROKEN
 
 _SPLITS = {
     "train": (("images", "labels"), ("x_train", "y_train"), ("train_images", "train_labels")),
@@ -22,9 +22,9 @@ def read_npz(path: str | Path, split: str) -> ImageSet:
         ValueError: the file is absent or damaged, lacks the arrays of the split, or they cannot be images and labels.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files if name in _NAMES}
-    except (OSError, EOFError, TypeError, AttributeError, ValueError, zlib.error, zipfile.BadZipFile) as error:
+        with Arrays(path) as file:
+            arrays = {name: file[name] for name in file.names if name in _NAMES}
+    except BROKEN as error:
         raise ValueError(f"{path} cannot be read as an .npz of images and labels: {error}") from error
     train, asked = (_pair(path, arrays, each) for each in ("train", split))
     names = tuple(map(str, arrays["class_names"])) if "class_names" in arrays else None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kerasticket.checks import check_choice
 from kerasticket.data.images import ImageSet, choose_per_class
 from kerasticket.data.sources import digits
 from kerasticket.data.sources.archives import Archive
@@ -169,8 +170,7 @@ def _bytes(count: int, shape: tuple[int, int, int]) -> int:
 
 
 def _check(split: str, image_size: int | None) -> None:
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {SPLITS}. Received: {split!r}")
+    check_choice(split, SPLITS, "split")
     if image_size is not None and image_size < 1:
         raise ValueError(f"image_size must be at least 1, or None. Received: {image_size}")
 

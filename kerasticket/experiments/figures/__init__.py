@@ -1,5 +1,6 @@
 """One function per figure: results in, matplotlib Figure out; draws from plain rows, trains nothing."""
 
+from kerasticket.experiments.figures.augmentations import augmentations
 from kerasticket.experiments.figures.cost import growth, growth_slope
 from kerasticket.experiments.figures.criteria import criterion_curves
 from kerasticket.experiments.figures.curvature import diagonals
@@ -14,6 +15,7 @@ __all__ = [
     "DASHES",
     "KINDS",
     "STYLES",
+    "augmentations",
     "criterion_curves",
     "diagonals",
     "growth",

@@ -4,13 +4,14 @@ The units of a recurrent cell feed each other, heads of attention are reshaped b
 norm over channels counts those that are constant. So alignment asks for these rules, and compaction does not.
 """
 
-from functools import partial
-
 import keras
 import numpy as np
 from keras import layers
 
-from kerasticket.layers.masked import MASKED, variable_of
+from kerasticket.backend.keras_internals import attention_axes, projections, variable_of
+from kerasticket.layers.composite import plain_kind
+from kerasticket.layers.masked import MASKED
+from kerasticket.layers.traits import NORMS_OVER_CHANNELS, TRAITS
 from kerasticket.models.graph.calls import Shape
 from kerasticket.models.graph.channel_rules import (
     IN,
@@ -29,9 +30,9 @@ from kerasticket.models.graph.channel_rules import (
 )
 
 
-def _recurrent(walk: Walk, layer, inputs: list[Signal], shape: Shape, gates: int) -> np.ndarray:
-    """Units lie `gates` times on the last axis of both kernels, and are read again by the recurrent one."""
-    cell = layer.cell
+def _recurrent(walk: Walk, layer, inputs: list[Signal], shape: Shape) -> np.ndarray:
+    """Units lie once for each gate on the last axis of both kernels, and are read again by the recurrent one."""
+    cell, gates = layer.cell, TRAITS[plain_kind(layer.cell)].gates
     if layer.return_state or len(inputs) != 1:
         raise refusal(layer, "a recurrent layer that is called on one tensor, without states")
     for name in ("activation", "recurrent_activation"):
@@ -53,16 +54,15 @@ def _attention(walk: Walk, layer, inputs: list[Signal], shape: Shape) -> np.ndar
 
     The numbers within heads are permuted alike in all heads.
     """
-    if layer._attention_axes not in (None, (1,)) or len(shape) != 2:
+    if attention_axes(layer) not in (None, (1,)) or len(shape) != 2:
         raise refusal(layer, "attention over one axis of sequences (batch, time, channels)")
-    query, key, value = layer._query_dense, layer._key_dense, layer._value_dense
+    query, key, value, output = (projections(layer)[name] for name in ("query", "key", "value", "output"))
     signals = _by_argument(walk, layer, inputs)
     heads, inner = walk.axis(kernel_of(query), 1, OUT), walk.axis(kernel_of(query), 2, OUT)
     carried = walk.axis(kernel_of(value), 2, OUT)
     for name, dense, numbers in (("query", query, inner), ("key", key, inner), ("value", value, carried)):
         walk.tie(walk.axis(kernel_of(dense), 0, IN), channels_of_input(layer, [signals[name]]))
         _tie_heads(walk, dense, heads, numbers)
-    output = layer._output_dense
     walk.tie(walk.axis(kernel_of(output), 0, IN), heads)
     walk.tie(walk.axis(kernel_of(output), 1, IN), carried)
     made = walk.axis(kernel_of(output), 2, OUT)
@@ -105,19 +105,21 @@ def _tie_heads(walk: Walk, dense, heads: np.ndarray, numbers: np.ndarray) -> Non
 def _embedding(walk: Walk, layer, inputs: list[Signal], shape: Shape) -> np.ndarray:
     for signal in inputs:
         walk.fix(signal.labels)
-    walk.fix(walk.axis(variable_of(layer, "embeddings"), 0, IN))
-    return spread(walk.axis(variable_of(layer, "embeddings"), 1, OUT), shape)
+    vectors = variable_of(layer, "embeddings")
+    (rows,), (numbers,) = TRAITS[plain_kind(layer)].axes(layer, "embeddings")
+    walk.fix(walk.axis(vectors, rows, IN))
+    return spread(walk.axis(vectors, numbers, OUT), shape)
 
 
 _PLAIN: dict[type, Rule] = {
-    layers.SimpleRNN: partial(_recurrent, gates=1),
-    layers.GRU: partial(_recurrent, gates=3),
-    layers.LSTM: partial(_recurrent, gates=4),
+    **dict.fromkeys((layers.SimpleRNN, layers.GRU, layers.LSTM), _recurrent),
     layers.MultiHeadAttention: _attention,
     layers.Embedding: _embedding,
 }
-_NORMS = (layers.LayerNormalization, layers.RMSNormalization, layers.UnitNormalization)
 # What alignment follows channels through; compaction and coupled channels keep to `RULES`.
 ALIGNED: dict[type, Rule] = (
-    RULES | dict.fromkeys(_NORMS, _layer_norm) | _PLAIN | {MASKED[cls]: rule for cls, rule in _PLAIN.items()}
+    RULES
+    | dict.fromkeys(NORMS_OVER_CHANNELS, _layer_norm)
+    | _PLAIN
+    | {MASKED[cls]: rule for cls, rule in _PLAIN.items()}
 )

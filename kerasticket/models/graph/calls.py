@@ -1,10 +1,11 @@
 """Walking the graph of a model, call by call and into nested models, with whatever value each tensor is to have."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
+from kerasticket.backend import keras_internals
 from kerasticket.models.paths import has_own_call, is_functional
 
 Shape = tuple[Any, ...]  # sides without the batch; None where not known
@@ -23,13 +24,6 @@ def check_graph(model: keras.Model) -> None:
         )
 
 
-def calls(model: keras.Model) -> Iterator[Any]:
-    """Keras' record of each call of a layer (`.operation`, `.input_tensors`, `.output_tensors`), inputs first."""
-    # Private, but the one order of calls that Keras has; a Function shows the graph of Sequential models too.
-    depths = keras.Function(model.inputs, model.outputs)._nodes_by_depth
-    return (node for depth in sorted(depths, reverse=True) for node in depths[depth] if not node.is_input)
-
-
 def through(model: keras.Model, values: list[Any], visit: Visit, enter: Callable[[list[Any]], None] | None = None):
     """The values of a model's outputs, given those of its inputs.
 
@@ -38,7 +32,7 @@ def through(model: keras.Model, values: list[Any], visit: Visit, enter: Callable
         enter: called with the values of the inputs of each nested model.
     """
     known = {id(tensor): value for tensor, value in zip(model.inputs, values, strict=True)}
-    for call in calls(model):
+    for call in keras_internals.calls(model):
         inputs = [known[id(tensor)] for tensor in call.input_tensors]
         if has_graph(call.operation):
             if enter:

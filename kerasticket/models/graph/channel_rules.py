@@ -1,16 +1,17 @@
 """How each layer passes channels on: one rule per Keras layer in `RULES`, written with labels in place of numbers."""
 
-import re
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from keras import layers
 
-from kerasticket.layers.masked import MASKED, variable_of
+from kerasticket.backend.keras_internals import variable_of
+from kerasticket.layers.composite import plain_kind
+from kerasticket.layers.masked import MASKED
 from kerasticket.layers.normalization import BatchNormalization, InstanceNormalization
+from kerasticket.layers.traits import TRAITS, equation_of
 from kerasticket.models.graph.calls import Shape
 from kerasticket.models.paths import SEED_STATE, named_variables
 
@@ -114,8 +115,14 @@ def is_elementwise(activation: Any) -> bool:
     return activation in _ELEMENTWISE
 
 
-def _mixing(walk: Walk, layer, inputs: list[Signal], shape: Shape, made: int = -1, read: int = -2) -> np.ndarray:
-    channels = channels_of_input(layer, inputs)
+def axes_of_kernel(layer) -> tuple[int, int]:
+    """Of a layer that mixes channels: the axis that reads them, and that which makes others."""
+    ((read,), (made,)) = TRAITS[plain_kind(layer)].axes(layer)
+    return read, made
+
+
+def _mixing(walk: Walk, layer, inputs: list[Signal], shape: Shape) -> np.ndarray:
+    channels, (read, made) = channels_of_input(layer, inputs), axes_of_kernel(layer)
     if getattr(layer, "groups", 1) != 1:
         raise refusal(layer, "convolutions without groups", f" It has groups={layer.groups}.")
     outgoing = walk.axis(kernel_of(layer), made, OUT)
@@ -125,15 +132,17 @@ def _mixing(walk: Walk, layer, inputs: list[Signal], shape: Shape, made: int = -
 
 
 def _einsum(walk: Walk, layer, inputs: list[Signal], shape: Shape) -> np.ndarray:
-    parts = re.fullmatch(r"(.*)(\w),\2(\w)->\1\3", layer.equation.replace(" ", ""))
-    if not parts or layer.bias_axes not in (None, parts[3]):
+    taken, kernel, made = equation_of(layer)
+    on_last_axis = len(kernel) == 2 and taken[-1:] + made[-1:] == kernel and taken[:-1] == made[:-1]
+    if not on_last_axis or layer.bias_axes not in (None, made[-1]):
         raise refusal(layer, "an EinsumDense that acts on the last axis alone, like 'abc,cd->abd'")
     return _mixing(walk, layer, inputs, shape)
 
 
 def _depthwise(walk: Walk, layer, inputs: list[Signal], shape: Shape) -> np.ndarray:
     channels = channels_of_input(layer, inputs)
-    walk.tie(walk.axis(kernel_of(layer), -2, SCALE), channels)
+    (read,) = TRAITS[plain_kind(layer)].axes(layer).inputs
+    walk.tie(walk.axis(kernel_of(layer), read, SCALE), channels)
     outgoing = np.repeat(channels, layer.depth_multiplier)
     walk.tie_vectors([layer.bias], outgoing, SCALE)
     return _activated(walk, layer, spread(outgoing, shape))
@@ -207,11 +216,9 @@ POINTWISE = "Identity ReLU LeakyReLU ELU Dropout SpatialDropout1D SpatialDropout
 
 _PLAIN: dict[type, Rule] = {
     layers.Dense: _mixing,
-    layers.Conv1D: _mixing,
-    layers.Conv2D: _mixing,
-    layers.Conv3D: _mixing,
+    **{getattr(layers, f"Conv{n}D"): _mixing for n in (1, 2, 3)},
+    **{getattr(layers, f"Conv{n}DTranspose"): _mixing for n in (1, 2, 3)},
     layers.EinsumDense: _einsum,
-    **{getattr(layers, f"Conv{n}DTranspose"): partial(_mixing, made=-2, read=-1) for n in (1, 2, 3)},
     **{getattr(layers, f"DepthwiseConv{n}D"): _depthwise for n in (1, 2)},
 }
 RULES: dict[type, Rule] = {

@@ -14,7 +14,7 @@ from keras import layers, ops
 
 from kerasticket.layers.normalization import BatchNormalization, InstanceNormalization
 from kerasticket.models.graph.calls import Shape, shapes, through
-from kerasticket.models.graph.channel_rules import COMPARING, POINTWISE, SPATIAL
+from kerasticket.models.graph.channel_rules import COMPARING, POINTWISE, SPATIAL, axes_of_kernel
 from kerasticket.models.paths import named_variables
 
 VARIES = np.nan
@@ -105,9 +105,8 @@ def _pads(layer) -> bool:
 def _mixing(
     net: Constants, layer, inputs: list[np.ndarray], sides: Sides, transposed: bool = False, biased: bool = True
 ) -> np.ndarray:
-    kernel = net.array(layer.kernel)
+    kernel = np.moveaxis(net.array(layer.kernel), axes_of_kernel(layer), (-2, -1))
     kernel = kernel.reshape(-1, *kernel.shape[-2:])
-    kernel = kernel.swapaxes(1, 2) if transposed else kernel
     values = inputs[0].ravel()
     folds = (values == 0) if transposed or _pads(layer) or not biased else ~np.isnan(values)
     net.read(layer.kernel, Reading(values, folds))

@@ -7,9 +7,9 @@ import keras
 import numpy as np
 from keras import layers
 
+from kerasticket.backend import keras_internals
 from kerasticket.models.graph.channel_rules import RULES, Signal, Walk, refusal
 
-_OF_KERAS = ("keras.src.ops.", "keras.src.activations.")
 OperationRule = Callable[[Walk, Any, list[Signal], tuple[Any, ...]], np.ndarray]
 
 
@@ -19,7 +19,7 @@ def operation_rule(call: Any) -> OperationRule | None:
     An operation is known by its name alone, as Keras does not publish the classes.
     """
     operation = call.operation
-    if isinstance(operation, keras.Layer) or not type(operation).__module__.startswith(_OF_KERAS):
+    if isinstance(operation, keras.Layer) or not keras_internals.is_keras_operation(operation):
         return None
     rule = OPERATIONS.get(type(operation).__name__)
     return rule if rule and _only_scalars_beside_tensors(call) else None
@@ -40,7 +40,7 @@ def _merged(walk: Walk, operation, inputs: list[Signal], shape) -> np.ndarray:
 
 
 def _divided(walk: Walk, operation, inputs: list[Signal], shape) -> np.ndarray:
-    divisor = operation._inbound_nodes[-1].arguments.args[-1]
+    divisor = keras_internals.last_call(operation).arguments.args[-1]
     if isinstance(divisor, keras.KerasTensor):
         raise refusal(operation, "a division by a number", " A channel that goes would be divided by 0.")
     return inputs[0].labels

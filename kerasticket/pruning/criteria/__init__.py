@@ -37,7 +37,23 @@ CRITERIA: dict[str, Criterion] = {
 SIGNATURE = ("model", "params", "mask", "data", "rng")
 WITH_DATA = ("snip", "grasp", "saliency", "movement", "wanda")
 
-__all__ = ["CRITERIA", "WITH_DATA", "Criterion", "check_data", "get", *CRITERIA]
+__all__ = [
+    "CRITERIA",
+    "WITH_DATA",
+    "Criterion",
+    "check_data",
+    "get",
+    "grasp",
+    "lamp",
+    "magnitude",
+    "magnitude_at_init",
+    "movement",
+    "random",
+    "saliency",
+    "snip",
+    "synflow",
+    "wanda",
+]
 
 
 def check_data(criterion: Criterion, data) -> None:

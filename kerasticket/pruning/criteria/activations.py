@@ -9,16 +9,13 @@ from keras import ops
 
 from kerasticket.backend import autodiff
 from kerasticket.layers.restoring import lent
+from kerasticket.layers.traits import TRAITS
 from kerasticket.masks import Mask, Scores
 from kerasticket.models.paths import masked_weights
 from kerasticket.params import Params
 from kerasticket.pruning.criteria.network import batches, doubles, float32_at_least, identity, kernels_of, network
 
-LINEAR = (
-    *(keras.layers.Dense, keras.layers.EinsumDense, keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D),
-    *(keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D),
-    *(keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose),
-)
+LINEAR = tuple(kind for kind, traits in TRAITS.items() if traits.is_linear)
 
 
 def wanda(model, params: Params, mask: Mask, data, rng: np.random.Generator) -> Scores:

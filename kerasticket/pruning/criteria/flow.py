@@ -9,6 +9,7 @@ import numpy as np
 from keras import layers, ops
 
 from kerasticket.backend import autodiff
+from kerasticket.backend.keras_internals import all_layers
 from kerasticket.backend.precision import double_precision
 from kerasticket.layers import InstanceNormalization
 from kerasticket.layers.restoring import lent
@@ -62,7 +63,7 @@ def synflow(model, params: Params, mask: Mask, data, rng: np.random.Generator) -
 
 
 def _refuse_attention(model: keras.Model) -> None:
-    found = [layer.name for layer in model._flatten_layers() if isinstance(layer, ATTENTION)]
+    found = [layer.name for layer in all_layers(model) if isinstance(layer, ATTENTION)]
     if found:
         raise ValueError(
             f"Criterion 'synflow' needs layers through which paths can be summed. Received: '{model.name}' with "
@@ -95,7 +96,7 @@ def _checked(model: keras.Model, once: float, twice: float) -> float:
 @contextlib.contextmanager
 def _linear(model: keras.Model) -> Iterator[None]:
     """The layers of the model have no activations, and norms of their input only scale."""
-    members = [layer for layer in model._flatten_layers() if isinstance(layer, keras.Layer)]
+    members = [layer for layer in all_layers(model) if isinstance(layer, keras.Layer)]
     names = ("activation", "recurrent_activation")
     changes: list[tuple] = [(one, name, identity) for one in members for name in names if hasattr(one, name)]
     changes += [(layer, "use_cudnn", False) for layer in members if hasattr(layer, "use_cudnn")]  # which asks no cell

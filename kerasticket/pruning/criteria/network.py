@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from kerasticket.backend import autodiff
+from kerasticket.backend.keras_internals import all_layers, keras_mask, policy_changes
 from kerasticket.backend.precision import LOW_PRECISION
 from kerasticket.data.pipeline import Data, check_pair, pipeline
 from kerasticket.layers.restoring import lent
@@ -46,7 +47,7 @@ def _sources(model: keras.Model, params: Params, mask: Mask, variables: list) ->
         if path in mask:
             return path
         held = mask.get(masks.get(id(variable), ""))
-        array = params.get(path, held)
+        array = held if path is None else params.get(path, held)
         array = np.array(ops.convert_to_numpy(variable.value)) if array is None else array
         return ops.convert_to_tensor(array, variable.dtype)
 
@@ -68,7 +69,7 @@ def loss_of_kernels(model: keras.Model, params: Params, mask: Mask, temperature:
 
     def value(kernels, inputs, targets):
         found = outputs(kernels, inputs)
-        return autodiff.mean_of_loss(loss, targets, found / temperature, autodiff.keras_mask(found))
+        return autodiff.mean_of_loss(loss, targets, found / temperature, keras_mask(found))
 
     return value
 
@@ -150,19 +151,15 @@ class _Computing(keras.DTypePolicy):
 @contextlib.contextmanager
 def computing_in(model: keras.Model, dtype: str) -> Iterator[None]:
     """All layers of the model compute in this type while this is open, whatever their policies say."""
-    members = [layer for layer in model._flatten_layers() if isinstance(layer, keras.Layer)]
-    # The attribute behind the property, whose setter would write into a DTypePolicyMap that layers share.
-    changes = [(layer, "_dtype_policy", _Computing(dtype)) for layer in members]
-    # A nested model would cast what enters it to the dtype that it was made for.
-    nested = [layer for layer in members if hasattr(layer, "_convert_inputs_to_tensors")]
-    with lent(changes=[*changes, *((layer, "_convert_inputs_to_tensors", identity) for layer in nested)]):
+    members = [layer for layer in all_layers(model) if isinstance(layer, keras.Layer)]
+    with lent(changes=[change for layer in members for change in policy_changes(layer, _Computing(dtype))]):
         yield
 
 
 @contextlib.contextmanager
 def float32_at_least(model: keras.Model) -> Iterator[None]:
     """Layers of low precision compute in float32 while this is open: products of gradients leave float16's range."""
-    low = any(getattr(layer, "compute_dtype", None) in LOW_PRECISION for layer in model._flatten_layers())
+    low = any(getattr(layer, "compute_dtype", None) in LOW_PRECISION for layer in all_layers(model))
     with computing_in(model, "float32") if low else contextlib.nullcontext():
         yield
 

@@ -7,16 +7,16 @@ import keras
 import nets
 import numpy as np
 import pytest
-from kerasticket.variables import named_variables
 
 import kerasticket as kt
+from kerasticket.models.paths import named_variables
 
 pytestmark = pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="TensorFlow's own")
 
 REPLICAS = """
 import keras, numpy as np, tensorflow as tf
 import kerasticket as kt
-from kerasticket.variables import named_variables
+from kerasticket.models.paths import named_variables
 
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
