@@ -17,13 +17,13 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
 def short(number: float | None) -> str:
     """Three or four digits and a unit: thousands (k), millions (M), billions (G); "unknown" for None.
 
-    >>> short(812), short(4608), short(37748736), short(None)
-    ('812', '4.61k', '37.75M', 'unknown')
+    >>> short(812), short(4608), short(999_999), short(37748736), short(None)
+    ('812', '4.61k', '1.00M', '37.75M', 'unknown')
     """
     if number is None:
         return "unknown"
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if number >= size:
+        if number >= 0.999995 * size:  # what would be rounded to 1000 of the unit below
             return f"{number / size:.2f}{unit}"
     return f"{number:.0f}"
 
