@@ -6,9 +6,9 @@ Names are loaded on first use: Keras' layers and optimizers register when Keras 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kerasticket.training.recipe import History, Recipe, compiled_loss, evaluate, train
+    from kerasticket.training.recipe import EpochLog, History, Recipe, compiled_loss, evaluate, train
 
-__all__ = ["History", "Recipe", "compiled_loss", "evaluate", "train"]
+__all__ = ["EpochLog", "History", "Recipe", "compiled_loss", "evaluate", "train"]
 
 
 def __getattr__(name: str) -> Any:
