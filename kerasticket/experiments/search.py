@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from kerasticket import masks
+from kerasticket.data.positions import pipelines_in
 from kerasticket.experiments.run import Run
 from kerasticket.files.json_files import write_json
 from kerasticket.params import Params
@@ -84,7 +85,7 @@ class Search:
             start=latest,
             stage=self.kind,
             on_round_end=keep,
-            pipeline=pipeline,
+            pipeline=pipeline if pipelines_in(pipeline) else None,
             **options,
         )
         model.fit(pipeline, epochs=imp.total_epochs, callbacks=[*callbacks, imp], shuffle=False, verbose=0)

@@ -52,7 +52,7 @@ def import_ticket(
         ValueError: unknown, lacking or doubled paths (near ones are suggested), another shape, values that are no mask,
             a file that is none, or a layer whose layout in torch is not known.
 
-    >>> model = masking.masked(keras.Sequential([keras.Input((2,)), layers.Dense(1, name="out")]))
+    >>> model = masking.masked(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="out")]))
     >>> theirs = {"0.weight": [[3.0, 4.0]], "0.bias": [0.5], "0.weight_mask": [[1.0, 0.0]]}
     >>> import_ticket(model, theirs, names={"0": "out"}, layout="torch").params["out/kernel"]
     array([[3.],

@@ -52,10 +52,10 @@ def test_a_constraint_is_applied_by_each_step_until_it_is_taken_away():
     variable = keras.Variable(np.ones(3, "float32"), name="kernel")
     optimizer = keras.optimizers.SGD(0.5)
     optimizer.build([variable])
-    live_masks.constrain(variable, lambda weight: ops.maximum(weight, 0.9))
+    set_constraint(variable, lambda weight: ops.maximum(weight, 0.9))
     optimizer.apply([ops.convert_to_tensor(np.array([1, -1, 0], "float32"))], [variable])
     np.testing.assert_allclose(ops.convert_to_numpy(variable.value), [0.9, 1.5, 1])
-    live_masks.constrain(variable, None)
+    set_constraint(variable, None)
     optimizer.apply([ops.ones(3)], [variable])
     np.testing.assert_allclose(ops.convert_to_numpy(variable.value), [0.4, 1, 0.5])
 

@@ -47,7 +47,7 @@ def test_digits_constants_were_measured_on_the_train_split():
     [
         ({"name": "cifar"}, "Unknown data set.*Did you mean 'cifar10'"),
         ({"name": "qqqq"}, "Unknown data set.*Received: 'qqqq'"),
-        ({"name": "digits", "split": "validation"}, "split must be one of"),
+        ({"name": "digits", "split": "validation"}, "split to be one of"),
         ({"name": "digits", "image_size": 0}, "image_size must be at least 1"),
         ({"name": "folder:/no/such"}, "Expected a folder.*Received: /no/such"),
     ],

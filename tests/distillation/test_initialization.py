@@ -45,7 +45,9 @@ def test_mixed_images_are_the_first_ones_shrunk(digits):
 
 
 def test_an_unknown_one_is_refused(digits):
-    with pytest.raises(ValueError, match=r"among \('mix', 'random', 'noise'\). Received: 'zeros'"):
+    with pytest.raises(
+        ValueError, match=r"to be one of \['mix', 'noise', 'random'\]. Received: initialization='zeros'"
+    ):
         starting_images(digits, 1, 0, initialization="zeros")
 
 

@@ -36,7 +36,19 @@ REVEALED = (
 
 def test_mypy_sees_the_types_of_public_names(tmp_path):
     (tmp_path / "user.py").write_text(USER)
-    command = [sys.executable, "-m", "mypy", "--strict", "--config-file", "", "--cache-dir", str(tmp_path), "user.py"]
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--follow-imports",
+        "silent",
+        "--config-file",
+        "",
+        "--cache-dir",
+        str(tmp_path),
+        "user.py",
+    ]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env={"MYPYPATH": str(ROOT)})
     lines = ran.stdout.splitlines()
     revealed = [line.partition('Revealed type is "')[2] for line in lines if "Revealed type" in line]

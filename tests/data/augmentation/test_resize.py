@@ -18,7 +18,7 @@ def test_resizing_by_hand():
     np.testing.assert_allclose(bilinear(4, 2), [[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]])
     np.testing.assert_allclose(nearest(2, 5), [[1, 0, 0, 0, 0], [0, 0, 1, 0, 0]])
     np.testing.assert_allclose(area(2, 3), [[2 / 3, 1 / 3, 0], [0, 1 / 3, 2 / 3]], rtol=1e-6)
-    with pytest.raises(ValueError, match="method must be one of"):
+    with pytest.raises(ValueError, match="method to be one of"):
         resize(np, np.zeros((1, 4, 4, 1)), 2, 2, "cubic")
 
 

@@ -6,8 +6,8 @@ import pytest
 from keras import layers
 
 import kerasticket as kt
+from kerasticket.backend.keras_internals import calls
 from kerasticket.models.graph import channel_rules, constants
-from kerasticket.models.graph.calls import calls
 from kerasticket.models.graph.constants import Constants
 
 pytestmark = pytest.mark.same_on_every_backend
