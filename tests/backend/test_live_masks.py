@@ -8,6 +8,7 @@ import pytest
 from keras import ops
 
 from kerasticket.backend import autodiff, live_masks
+from kerasticket.backend.keras_internals import set_constraint
 
 BACKEND = keras.backend.backend()
 
