@@ -1,4 +1,4 @@
-"""Distils a data set and measures the result beside real images and the images that the method began with.
+"""Distills a data set and measures the result beside real images and the images that the method began with.
 
     python scripts/distill_dataset.py                                    # IDC, digits, 10 images per class
     python scripts/distill_dataset.py --method dm --out my.h5            # by distribution matching; also dc, dsa,
@@ -196,7 +196,7 @@ def main(config: Config, settings, command: str) -> None:
 
 
 def make(config: Config, settings, command: str, path: Path) -> None:
-    """Distils, saves and measures the set; refuses bad values before the work."""
+    """Distills, saves and measures the set; refuses bad values before the work."""
     import keras
 
     from kerasticket.data import ZCA

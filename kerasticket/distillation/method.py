@@ -85,7 +85,7 @@ class Method(abc.ABC):
         progress: Progress | None = None,
         checkpoint: str | Path | None = None,
     ) -> DistilledSet:
-        """Distils real images into `ipc` stored images per class; a pure function of the first three arguments.
+        """Distills real images into `ipc` stored images per class; a pure function of the first three arguments.
 
         Args:
             images: real training images.

@@ -1,4 +1,4 @@
-"""ResNets of basic blocks: CIFAR form, ImageNet form, and the pooled form that IDC distils with."""
+"""ResNets of basic blocks: CIFAR form, ImageNet form, and the pooled form that IDC distills with."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -200,7 +200,7 @@ def resnet_ap10(
     seed: int | None = None,
     name: str = "resnet_ap10",
 ) -> keras.Model:
-    """Builds ResNetAP-10, which IDC distils ImageNet with: it halves by average pooling.
+    """Builds ResNetAP-10, which IDC distills ImageNet with: it halves by average pooling.
 
     Conv 7x7 stride 1, average pool 4, then the stages of `resnet10` with every stride-2 convolution replaced
     by a stride-1 convolution and an average pool 2, and instance norm (Kim et al. 2022, arXiv 2205.14959,
