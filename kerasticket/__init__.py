@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-if TYPE_CHECKING:  # what editors and type checkers see; a test holds it to _PUBLIC
+if TYPE_CHECKING:  # what editors and type checkers see; a test holds it to the tables below
     from kerasticket import analysis as analysis
     from kerasticket import data as data
     from kerasticket import distillation as distillation
@@ -40,25 +40,28 @@ if TYPE_CHECKING:  # what editors and type checkers see; a test holds it to _PUB
 
 __version__ = "0.1.0"
 
-_PUBLIC = {  # public name -> the module that has it
+_MODULES = {  # public name -> the module that it is
+    "analysis": "kerasticket.analysis",
+    "callbacks": "kerasticket.pruning.callbacks",
+    "data": "kerasticket.data",
+    "distillation": "kerasticket.distillation",
+    "figures": "kerasticket.experiments.figures",
+    "layers": "kerasticket.layers",
+    "models": "kerasticket.models",
+    "optimizers": "kerasticket.training.optimizers",
+    "pruning": "kerasticket.pruning",
+    "training": "kerasticket.training",
+}
+_NAMES = {  # public name -> the module that has it
     "Run": "kerasticket.experiments.run",
     "Ticket": "kerasticket.tickets.ticket",
-    "analysis": "kerasticket",
-    "callbacks": "kerasticket.pruning",
     "compact": "kerasticket.pruning.compaction",
-    "data": "kerasticket",
-    "distillation": "kerasticket",
-    "figures": "kerasticket.experiments",
     "get_mask": "kerasticket.tickets.masking",
     "get_params": "kerasticket.tickets.masking",
     "import_ticket": "kerasticket.tickets.importing",
-    "layers": "kerasticket",
     "load_masks": "kerasticket.tickets.mask_files",
     "load_sparse": "kerasticket.tickets.sparse_files",
     "masked": "kerasticket.tickets.masking",
-    "models": "kerasticket",
-    "optimizers": "kerasticket.training",
-    "pruning": "kerasticket",
     "save_masks": "kerasticket.tickets.mask_files",
     "save_sparse": "kerasticket.tickets.sparse_files",
     "set_mask": "kerasticket.tickets.masking",
@@ -66,23 +69,20 @@ _PUBLIC = {  # public name -> the module that has it
     "sparsity": "kerasticket.tickets.masking",
     "strip": "kerasticket.tickets.masking",
     "summary": "kerasticket.pruning.summary",
-    "training": "kerasticket",
 }
 
-__all__ = ["__version__", *sorted(_PUBLIC)]
+__all__ = ["__version__", *sorted(_MODULES | _NAMES)]
 
 
 if not TYPE_CHECKING:  # it would make every misspelled name Any
 
     def __getattr__(name: str) -> Any:
-        if name not in _PUBLIC:
+        if name in _MODULES:
+            value = importlib.import_module(_MODULES[name])
+        elif name in _NAMES:
+            value = getattr(importlib.import_module(_NAMES[name]), name)
+        else:
             raise AttributeError(f"module 'kerasticket' has no attribute {name!r}")
-        try:
-            value = importlib.import_module(f"{_PUBLIC[name]}.{name}")  # a room, or a module within one
-        except ModuleNotFoundError as error:
-            if error.name != f"{_PUBLIC[name]}.{name}":
-                raise
-            value = getattr(importlib.import_module(_PUBLIC[name]), name)
         globals()[name] = value
         return value
 

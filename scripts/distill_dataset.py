@@ -208,7 +208,7 @@ def make(config: Config, settings, command: str, path: Path) -> None:
     data_sha256 = digest(train)
     if not config.overwrite:
         check_replaceable(path, config, settings, train, data_sha256)
-    distilled, minutes = distil(config, settings, train, Path(config.state) / path.stem)
+    distilled, minutes = distill(config, settings, train, Path(config.state) / path.stem)
     about = {"minutes": round(minutes, 1), "cores": os.cpu_count(), "precision": config.precision}
     about |= {"data_sha256": data_sha256, "backend": keras.config.backend()}
     distilled = dataclasses.replace(distilled, settings=distilled.settings | about, command=command)
@@ -300,7 +300,7 @@ def _short(value: Any) -> str:
     return text if len(text := repr(value)) < 60 else f"{text[:57]}..."
 
 
-def distil(config: Config, settings, train, state: Path):
+def distill(config: Config, settings, train, state: Path):
     """Runs the method with a progress bar and a preview each minute; the set, and minutes over all calls."""
     from progress import Progress
 

@@ -123,20 +123,20 @@ def no_garbage_of_others():
 
 
 @pytest.fixture
-def float64(monkeypatch):
+def float64():
     """Double precision for one test: steps of 1e-6 then leave ten digits."""
     import keras
 
-    # On JAX and torch, result_type gives float32 for float64, and batch norm and (torch) matmul obey it.
-    table = importlib.import_module("keras.src.backend.common.dtypes").BIT64_TO_BIT32_DTYPE
-    monkeypatch.setitem(table, "float64", "float64")
+    from kerasticket.backend.keras_internals import float64_kept
+
     if BACKEND == "jax":
         import jax
 
         jax.config.update("jax_enable_x64", True)
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")
-    yield
+    with float64_kept():  # otherwise batch norm and (torch) matmul turn it into float32
+        yield
     keras.config.set_floatx("float32")
     keras.config.set_dtype_policy("float32")
     if BACKEND == "jax":

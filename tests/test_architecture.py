@@ -22,8 +22,8 @@ BACKENDS_IN = {"backend": BACKENDS, "data": {"tensorflow"}}
 NO_KERAS_IN = {"params", "masks", "files", "checks"}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts != ("__init__.py",))
 OF_PYTHON = {"_replace", "_make", "_fields", "_Unpickler"}
-# What looks private of Keras and is not: a method of ours that has the name of one there.
-EXCEPTIONS = {  # of tf.data, which a dataset of its own class needs
+# Private to tf.data, not Keras: a dataset of our own class needs it.
+EXCEPTIONS = {
     "data/positioned.py": {"_inputs", "_variant_tensor"},
     "data/positions.py": {"_inputs"},
 }

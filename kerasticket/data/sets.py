@@ -31,7 +31,7 @@ def located(path: str | Path) -> Path:
         ValueError: it is a bare name, and neither a file nor one of ours.
     """
     path = Path(path)
-    if path.suffix or path.parent != Path() or path.exists():
+    if path.suffix or path.parent != Path() or path.is_file():
         return path
     known = _files()
     if path.name not in known:

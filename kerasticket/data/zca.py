@@ -1,4 +1,4 @@
-"""ZCA whitening of images, as MTT and others distil in it: fitted to real images, never shipped."""
+"""ZCA whitening of images, as MTT and others distill in it: fitted to real images, never shipped."""
 
 import dataclasses
 from typing import Any

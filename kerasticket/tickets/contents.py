@@ -12,18 +12,7 @@ from kerasticket.params import Params
 
 @dataclasses.dataclass(frozen=True)
 class Contents:
-    """A subnetwork at its rewind point.
-
-    Attributes:
-        params: weights, statistics and seed states; pruned weights are exactly zero.
-        mask: which entries of each masked weight are kept.
-        removed_in: like `mask`, the round that removed each weight, 0 where it is kept.
-        architecture: the masked network as Keras serializes it, as JSON; None for models that cannot be.
-        optimizer: state of the optimizer at the rewind point, slots times mask; empty = fresh.
-        rewind_epoch: epochs of training behind `params`; 0 = initialization.
-        stages: how the mask came about, one dict per call of a pruning method, in order.
-        template: what `model` copies: a masked model with all that no config tells, vocabularies, functions, flags.
-    """
+    """The fields of a `Ticket`, which says what each of them is, and what follows from them alone."""
 
     params: Params
     mask: Mask

@@ -21,6 +21,7 @@ def test_a_name_and_its_path_give_the_same_set():
 
 def test_a_file_of_that_name_comes_first(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits_ipc1").mkdir()  # a folder, such as that of a run, is no set
     kt.data.DistilledSet.load("digits_ipc1").save(tmp_path / "digits_ipc10")
     assert len(kt.data.DistilledSet.load("digits_ipc10").images) == 10
 

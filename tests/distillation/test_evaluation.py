@@ -9,22 +9,15 @@ import pytest
 import kerasticket as kt
 from kerasticket.distillation import evaluate
 from kerasticket.distillation.controls import FULL_ACCURACY, controls, full_accuracy, hardened, label_robust_score
-from kerasticket.distillation.evaluation import ARCHITECTURES, Accuracy, Comparison, accuracy_of, builder
+from kerasticket.distillation.evaluation import ARCHITECTURES, Accuracy, Comparison, builder
 from kerasticket.layers.convolution import TrainingConv2D
 
 pytestmark = pytest.mark.usefixtures("plain_operations")
-
-RECIPE = kt.training.Recipe(6, learning_rate=0.05, augmentation=kt.data.DIGITS, passes_per_epoch=6)
 
 
 @pytest.fixture(scope="module")
 def digits():
     return kt.data.load("digits", "train", images_per_class=12)
-
-
-def measured(data, test, **options):
-    build = builder("lenet_300_100", test, 4)
-    return accuracy_of(data, test, build=build, recipe=RECIPE, seeds=(0, 1), **options)
 
 
 @pytest.mark.same_on_every_backend

@@ -80,8 +80,10 @@ def test_training_evaluating_and_pruning_take_soft_sets(digits):
 
     assert 0 <= kt.distillation.evaluate(made, digits, build=build, recipe=recipe, seeds=(0,)).mean <= 1
     model = kt.masked(build(0))
-    imp = kt.callbacks.IterativeMagnitudePruning(rounds=2, fraction=0.2, epochs_per_round=recipe.keras_epochs)
     batches = recipe.pipeline(made, 0)
+    imp = kt.callbacks.IterativeMagnitudePruning(
+        rounds=2, fraction=0.2, epochs_per_round=recipe.keras_epochs, pipeline=batches
+    )
     recipe.compile(model, batches)
     model.fit(batches, epochs=imp.total_epochs, callbacks=[imp], shuffle=False, verbose=0)
     assert imp.tickets[2].sparsity == pytest.approx(0.36, abs=0.01)

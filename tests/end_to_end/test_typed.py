@@ -63,7 +63,9 @@ def test_what_type_checkers_see_is_what_there_is():
     tree = ast.parse((ROOT / "kerasticket" / "__init__.py").read_text())
     block = next(node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
     seen = {alias.asname: node.module for node in block.body for alias in node.names}
-    assert seen == kt._PUBLIC
+    modules = {name: path.rpartition(".")[0] for name, path in kt._MODULES.items()}
+    assert all(path.endswith(f".{name}") for name, path in kt._MODULES.items())
+    assert seen == modules | kt._NAMES
     assert dir(kt) == sorted(kt.__all__)
     for name in kt.__all__:
         assert getattr(kt, name) is not None

@@ -14,7 +14,6 @@ from kerasticket.params import differing
 from kerasticket.pruning import criteria
 from kerasticket.pruning.criteria import CRITERIA, network
 
-RNG = np.random.default_rng(0)
 NEED_DATA = ["snip", "grasp", "saliency", "movement", "wanda"]
 
 

@@ -11,7 +11,6 @@ from experiment import Experiment
 import kerasticket as kt
 
 pytestmark = pytest.mark.same_on_every_backend
-ROOT = Path(__file__).parents[2]
 
 SMALL = dataclasses.replace(
     criterion_table.PRESETS["digits"],

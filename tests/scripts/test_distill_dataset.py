@@ -11,7 +11,6 @@ import kerasticket as kt
 from kerasticket.files import checkpoint
 
 pytestmark = [pytest.mark.same_on_every_backend, pytest.mark.usefixtures("plain_operations")]
-ROOT = Path(__file__).parents[2]
 
 SMALL = ["--ipc", "1", "--images-per-class", "12", "--width", "4"]
 SMALL += ["--nets", "2", "--test-width", "4", "--test-epochs", "2"]
@@ -129,6 +128,6 @@ def test_files_are_named_by_data_set_and_not_overwritten_by_others(tmp_path):
     ],
 )
 def test_bad_flags_are_refused_before_the_work(flags, message, tmp_path, monkeypatch):
-    monkeypatch.setattr(distill_dataset, "distil", None)
+    monkeypatch.setattr(distill_dataset, "distill", None)
     with pytest.raises(ValueError, match=message):
         call(tmp_path, *flags)

@@ -8,10 +8,7 @@ import pytest
 from door import door, program
 from presets import CONFIGS, parse
 
-from kerasticket.pruning.round import Round
-
 pytestmark = pytest.mark.same_on_every_backend
-ROUND = Round(1, 0.2, 80, 100, 0.3, 0.9, 1.0)
 
 
 @pytest.mark.parametrize("kind", [ValueError, FloatingPointError, OSError, FileNotFoundError])

@@ -1,5 +1,7 @@
 """Every augmentation on a few images, so that one can look at what a network sees."""
 
+import dataclasses
+
 import numpy as np
 from keras import ops
 from matplotlib.figure import Figure
@@ -8,7 +10,7 @@ from kerasticket.data import MATCHING, PAPER_CIFAR, Augmentation, ImageSet
 from kerasticket.data.augmentation import presets
 from kerasticket.data.augmentation.transforms import AUGMENTATIONS
 
-# Whole strategies, after the single operations.
+# Whole strategies, after the single operations; the last one mixes labels.
 STRATEGIES = {
     "all of\nPAPER_CIFAR": PAPER_CIFAR,
     "siamese:\nMATCHING": MATCHING,
@@ -33,10 +35,11 @@ def augmentations(images: ImageSet, *, rows: int = 8, seed: int = 0) -> Figure:
         >>> figure = kt.figures.augmentations(digits, rows=3)
     """
     count = min(rows, len(images))
-    chosen = ImageSet(
-        images.images[:count], images.labels[:count], images.class_names, images.source, images.mean, images.std
-    )
-    columns, captions = _columns(chosen, seed), _captions(chosen, seed)
+    chosen = dataclasses.replace(images, images=images.images[:count], labels=images.labels[:count])
+    columns = _operations(chosen, seed)
+    for title, strategy in STRATEGIES.items():
+        columns[title], labels = _strategy(chosen, strategy, seed)
+    captions = [_caption(row, chosen.class_names) for row in labels]  # the last strategy mixes them
     figure = Figure(figsize=(0.95 * len(columns) + 0.8, 0.98 * count + 0.5))
     axes = figure.subplots(count, len(columns), squeeze=False)
     for (title, column), line in zip(columns.items(), axes.T, strict=True):
@@ -53,12 +56,11 @@ def augmentations(images: ImageSet, *, rows: int = 8, seed: int = 0) -> Figure:
     return figure
 
 
-def _columns(images: ImageSet, seed: int) -> dict[str, np.ndarray]:
-    """Title -> images of each column, in [0, 1]."""
+def _operations(images: ImageSet, seed: int) -> dict[str, np.ndarray]:
+    """Title -> images in [0, 1]: as they are, then after each operation alone."""
     names = [name for name in AUGMENTATIONS if name != "lighting" or images.input_shape[-1] == 3]
     drawn = {"original": images.to_float()}
-    drawn |= {name.replace("_", "\n"): _operation(images, name, seed + i) for i, name in enumerate(names)}
-    return drawn | {title: _strategy(images, strategy, seed)[0] for title, strategy in STRATEGIES.items()}
+    return drawn | {name.replace("_", "\n"): _operation(images, name, seed + i) for i, name in enumerate(names)}
 
 
 def _operation(images: ImageSet, name: str, seed: int) -> np.ndarray:
@@ -84,10 +86,6 @@ def _strategy(images: ImageSet, strategy: Augmentation, seed: int) -> tuple[np.n
     return np.clip(ops.convert_to_numpy(batch) * std + mean, 0, 1), ops.convert_to_numpy(labels)
 
 
-def _captions(images: ImageSet, seed: int) -> list[str]:
-    """The mixed label of each image in the last column."""
-    labels = _strategy(images, STRATEGIES["CutMix"], seed)[1]
-    return [
-        "\n".join(f"{100 * row[c]:.0f}% {images.class_names[c]}" for c in np.argsort(-row)[:2] if row[c] > 0)
-        for row in labels
-    ]
+def _caption(label: np.ndarray, class_names: tuple[str, ...]) -> str:
+    """The one or two classes of a mixed label, the larger share first."""
+    return "\n".join(f"{100 * label[c]:.0f}% {class_names[c]}" for c in np.argsort(-label)[:2] if label[c] > 0)
