@@ -8,7 +8,7 @@ import tensorflow as tf
 from numbered_images import numbered
 
 from kerasticket.data import pipeline
-from kerasticket.data.positions import Position, checked, move, pipelines_in
+from kerasticket.data.positions import Counter, Position, checked, move, pipelines_in
 
 pytestmark = pytest.mark.same_on_every_backend
 
@@ -39,3 +39,10 @@ def test_the_pipelines_of_a_dataset_are_found_and_moved():
 def test_other_data_have_none(data):
     assert pipelines_in(data) == []
     move(data, 1, 1)
+
+
+def test_a_counter_gives_its_position_and_goes_on_to_the_next_epoch():
+    counter = Counter()
+    counter.next = Position(2, 5)
+    assert [counter.take().tolist() for _ in range(3)] == [[2, 5], [2, 6], [2, 7]]
+    assert counter.next == (2, 8)
