@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "kerasticket"
 ROOMS = (
     *("params", "masks", "files", "checks", "backend", "layers", "models", "tickets", "data"),
-    *("training", "pruning", "distillation", "analysis", "experiments"),
+    *("training", "pruning", "distillation", "analysis", "experiments", "cli"),
 )
 LOOSE = {"__init__", "params", "masks", "checks"}
 BACKENDS = {"tensorflow", "jax", "torch"}

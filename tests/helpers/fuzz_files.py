@@ -20,8 +20,6 @@ import keras
 import mutants
 import nets
 import numpy as np
-from report import write_csv
-from rows import read_rows
 
 import kerasticket as kt
 from kerasticket.analysis import landscape
@@ -32,6 +30,7 @@ from kerasticket.distillation.networks import network_state
 from kerasticket.distillation.resuming import STATE
 from kerasticket.files.checkpoint import Checkpoint
 from kerasticket.files.json_files import read_json, write_json
+from kerasticket.files.rows import read_rows, write_rows
 from kerasticket.models import saved
 
 SECONDS, MEMORY = 8.0, 2**30
@@ -153,7 +152,7 @@ def _plain(path: Path) -> None:
 
 
 def _rows(path: Path) -> None:
-    write_csv([ROW | {"round": index} for index in range(9)], path)
+    write_rows([ROW | {"round": index} for index in range(9)], path)
 
 
 def plain(value: Any) -> bytes:

@@ -1,0 +1,1 @@
+"""The command line, `kerasticket COMMAND`: the only room that reads arguments and prints."""
