@@ -47,25 +47,20 @@ def main(config: Config, names: list[str], csv_path: Path) -> None:
 
 def compare(config: Config, names: list[str], csv_path: Path) -> None:
     """Finds and trains the tickets of all sets, one after the other."""
+    from kerasticket.experiments.distilled_pruning import finish
     from kerasticket.experiments.experiment import Experiment
     from kerasticket.files.rows import write_rows
 
     found = sets(config, names)
-    progress = {name: Progress() for name in found}
-    experiments = {name: Experiment.open(of_set(config, name, each), progress[name]) for name, each in found.items()}
+    experiments = {name: Experiment.open(of_set(config, name, each)) for name, each in found.items()}
     rows: list[dict] = []
     for name, experiment in experiments.items():
-        print(f"\n{name}")
-        print("\n".join(experiment.about()) + "\n")
-        progress[name].total = sum(experiment.work(seed) for seed in config.init_seeds)
-        with progress[name]:
-            for seed in config.init_seeds:
-                experiment.find_tickets(seed)
-                experiment.train_tickets(seed)
+        print("\n".join(["", name, *experiment.about(), ""]))
+        with Progress() as progress:
+            finish(experiment, listener=progress)
         about = {"set": name, "space": found[name].space, "images": len(found[name])}
-        rows += [about | {column: row[column] for column in COLUMNS} for row in experiment.run.results()]
+        rows += [about | {column: row[column] for column in COLUMNS} for row in experiment.run_folder.results()]
         write_rows(rows, csv_path)
-        experiment.close()
     show(rows)
 
 

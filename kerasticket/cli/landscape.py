@@ -182,7 +182,7 @@ def evaluate(config: Config, source: Source, works: list[Work], out: Path) -> No
 
 def from_run(config: Config) -> Source:
     """The tickets of a run."""
-    from kerasticket.experiments.experiment import FREE as FREE_IN_A_RUN
+    from kerasticket.experiments.config import FREE as FREE_IN_A_RUN
     from kerasticket.experiments.trained_run import TrainedRun
 
     run = TrainedRun.open(config.paths[0])

@@ -19,22 +19,15 @@ from kerasticket.experiments.config import CONFIGS, Config
 def main(config: Config) -> None:
     import_keras()
     from kerasticket.cli.accuracy_table import show
+    from kerasticket.experiments.distilled_pruning import finish
     from kerasticket.experiments.experiment import Experiment
-    from kerasticket.experiments.report import write_report
 
     started = time.perf_counter()
-    progress = Progress()
-    experiment = Experiment.open(config, progress)
+    experiment = Experiment.open(config)
     print("\n".join(experiment.about()) + "\n")
-    progress.total = sum(experiment.work(seed) for seed in config.init_seeds)
-    with progress:
-        for seed in config.init_seeds:
-            experiment.find_tickets(seed)
-            experiment.train_tickets(seed)
-    title = f"{config.dataset}, {config.model}"
-    write_report(experiment.run, title)
-    show(experiment.run.results(), title)
-    experiment.close()
+    with Progress(log=experiment.folder / "events.jsonl") as progress:
+        run = finish(experiment, listener=progress)
+    show(run.results(), f"{config.dataset}, {config.model}")
     print(f"\n{time.perf_counter() - started:.0f} s; everything lies in {Path(config.out).resolve()}")
 
 

@@ -4,6 +4,11 @@ Nothing here imports Keras, so `--help` is instant.
 """
 
 import dataclasses
+from typing import Any
+
+# What may differ between two calls: none of it changes a result that is finished.
+FREE = ("out", "data_dir", "force", "init_seeds", "data_orders", "rounds", "kinds", "train_rounds", "keep_trained")
+SEARCHED = ("imp", "synthetic")  # kinds of ticket that iterative pruning finds, in the order of the searches
 
 
 @dataclasses.dataclass(frozen=True)
@@ -11,7 +16,7 @@ class Config:
     """What decides the results of a run; every field is a flag."""
 
     dataset: str = "digits"
-    """Name for kerasticket.data.load, or folder:PATH."""
+    """Name for kerasticket.data.load, folder:PATH with a folder per class, or npz:FILE with arrays."""
     distilled: str = "assets/distilled/digits_ipc10.h5"
     """Distilled set (HDF5) for the inner loop."""
     out: str = "runs/digits"
@@ -23,7 +28,7 @@ class Config:
     image_size: int | None = None
     """Side of the images; default: the data set's."""
     model: str = "convnet"
-    """A name in kerasticket.models.MODELS."""
+    """A name in kerasticket.models.MODELS, or module:function of a function that gives a built Keras model."""
     width: int | None = 16
     """Filters of a ConvNet; other networks have none to choose."""
     init_seeds: tuple[int, ...] = (0, 1, 2)
@@ -64,6 +69,14 @@ class Config:
     """Keep the trained networks too (for instability analysis), not just their metrics."""
     force: bool = False
     """Delete the run in --out and start again."""
+
+    def replace(self, **changes: Any) -> "Config":
+        """The same with other values.
+
+        >>> Config().replace(rounds=3).rounds
+        3
+        """
+        return dataclasses.replace(self, **changes)
 
 
 _CIFAR = Config(
@@ -115,4 +128,21 @@ CONFIGS: dict[str, Config] = {
         distilled_epochs=1500,
         augmentation="paper-imagenet",
     ),
+}
+
+_TENTH = 1 - 0.1**0.1  # of which 7, 10 and 17 rounds prune 80.05, 90.00 and 98.00%
+
+CRITERIA_CONFIGS: dict[str, Config] = {
+    name: CONFIGS[name].replace(
+        out=f"runs/criteria-{name}",
+        rounds=17,
+        train_rounds=(7, 10, 17),
+        fraction=_TENTH,
+        rewind_epoch=1,
+        init_seeds=(0, 1, 2),
+        kinds=("imp",),
+        distilled="none",
+        keep_trained=False,
+    )
+    for name in ("digits", "cifar10-cpu")
 }

@@ -7,7 +7,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 
-KINDS = ("begin", "advance", "note", "done", "failed", "given back")
+KINDS = ("plan", "begin", "advance", "note", "done", "failed", "given back")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,7 +15,8 @@ class Event:
     """One thing that happened.
 
     Attributes:
-        kind: "begin", "done" and "failed" of a job; "advance": work was done in it; "note": a line for a reader;
+        kind: "plan": `amount` of work lies ahead; "begin", "done" and "failed" of a job; "advance": work was done in
+            it; "note": a line for a reader;
             "given back": its worker died, and another takes it.
         job: the job's name; "" for what concerns the whole study.
         worker: where: "" in this process, else the worker's name.

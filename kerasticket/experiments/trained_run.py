@@ -11,8 +11,8 @@ import keras
 
 import kerasticket as kt
 from kerasticket.data.images import choose_per_class
-from kerasticket.experiments.config import Config
-from kerasticket.experiments.experiment import DIGESTS, FREE, load_data
+from kerasticket.experiments.config import FREE, Config
+from kerasticket.experiments.images import DIGESTS, load_data
 from kerasticket.files import typed
 from kerasticket.files.atomic import check_writable
 from kerasticket.files.json_files import read_json, write_json

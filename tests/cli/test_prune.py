@@ -128,11 +128,11 @@ def test_a_run_knows_its_real_data_and_both_splits_have_its_classes(tmp_path):
 @pytest.mark.same_on_every_backend
 def test_the_command_that_a_preset_names_makes_the_set_that_it_needs(tmp_path):
     from kerasticket.cli import distill as distill_dataset
-    from kerasticket.experiments import experiment
+    from kerasticket.experiments import images
 
     wanted = dataclasses.replace(CONFIGS["imagenette"], distilled=str(tmp_path / "absent.h5"))
     with pytest.raises(ValueError, match="no such file") as error:
-        experiment._load_distilled(wanted)
+        images._load_distilled(wanted)
     flags = str(error.value).partition("distill_dataset.py ")[2].split()
     made, _ = distill_dataset.parse(flags)
     assert (made.dataset, made.image_size, made.out) == ("imagenette", 128, wanted.distilled)

@@ -1,0 +1,43 @@
+"""Where jobs run, by name. Executors differ in nothing else: with equal threads all make the same files."""
+
+from collections.abc import Callable
+from typing import Any
+
+from kerasticket.checks import check_choice
+from kerasticket.experiments.events import Listener, ignore
+from kerasticket.experiments.executors.inline import inline
+from kerasticket.experiments.schedule import Failure, Study
+
+EXECUTORS: dict[str, Callable[..., list[Failure]]] = {"inline": inline}
+
+
+class FailedJobsError(RuntimeError):
+    """Some jobs ended in errors; all others are done, and the same command tries these again.
+
+    Attributes:
+        failures: which, and why.
+    """
+
+    def __init__(self, failures: list[Failure]):
+        self.failures = failures
+        lines = "; ".join(map(str, failures))
+        super().__init__(
+            f"{len(failures)} job{'s' if len(failures) > 1 else ''} failed, all others are done: {lines}. "
+            "Run the same command again to try them once more."
+        )
+
+
+def execute(studies: list[Study], executor: str = "inline", listener: Listener = ignore, **options: Any) -> None:
+    """Does the jobs of some studies.
+
+    Args:
+        executor: a name in `EXECUTORS`.
+        **options: of the executor.
+
+    Raises:
+        ValueError: an unknown executor, or options that it cannot take.
+        FailedJobsError: some jobs raised errors.
+    """
+    check_choice(executor, EXECUTORS, "--executor")
+    if failures := EXECUTORS[executor](studies, listener, **options):
+        raise FailedJobsError(failures)
