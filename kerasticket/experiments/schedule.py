@@ -94,6 +94,11 @@ class Schedule:
         """Images that all jobs show to a network."""
         return sum(item.job.cost for item in self._jobs)
 
+    @property
+    def ready(self) -> bool:
+        """Whether there is a job that can be done now."""
+        return bool(self._ready)
+
     def take(self) -> Item | None:
         """The next job that can be done now; None if there is none."""
         if not self._ready:

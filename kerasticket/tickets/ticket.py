@@ -27,7 +27,7 @@ from kerasticket.masks import Mask
 from kerasticket.models import attributes, saved
 from kerasticket.models.paths import SEED_STATE, masked_weights, named_variables, raw_params, renamed
 from kerasticket.params import Params, differing, mismatch
-from kerasticket.tickets import controls, masking, optimizer_state
+from kerasticket.tickets import controls, masking, optimizer_state, same_bytes
 from kerasticket.tickets.contents import Contents
 from kerasticket.tickets.conversion import MasksWouldBeLostError, can_be_copied
 
@@ -206,8 +206,9 @@ class Ticket(Contents):
     def save(self, path: str | Path) -> None:
         """Writes the `.keras` file; temporary name first, so an interrupted save leaves nothing behind.
 
-        Plain Keras opens it, unless the ticket holds no architecture. No Python code is written: a Lambda layer with a
-        lambda, or a function or class that Keras cannot find by name when it reads the file, is refused.
+        The same ticket gives the same bytes, on one machine with one set of packages. Plain Keras opens it, unless the
+        ticket holds no architecture. No Python code is written: a Lambda layer with a lambda, or a function or class
+        that Keras cannot find by name when it reads the file, is refused.
 
         Raises:
             ValueError: another ending than `.keras`, a folder that cannot be written to, or a network that could not be
@@ -221,10 +222,10 @@ class Ticket(Contents):
             if self.architecture is not None:
                 header["beside"] = self._write(temporary)
             with zipfile.ZipFile(temporary, "a") as archive:
-                archive.writestr(ARRAYS, _npz(self._arrays()))
+                archive.writestr(same_bytes.entry(ARRAYS), _npz(self._arrays()))
                 members = {name: hashlib.sha256(archive.read(name)).hexdigest() for name in archive.namelist()}
                 header = json_text.sealed(header | {"members": members})
-                archive.writestr(HEADER, json.dumps(header, indent=1))
+                archive.writestr(same_bytes.entry(HEADER), json.dumps(header, indent=1))
 
     def save_trained(self, path: str | Path, trained: Params) -> None:
         """Writes what became of this ticket, `trained` params under its mask, as an ordinary `.keras` model."""
@@ -250,6 +251,7 @@ class Ticket(Contents):
             ) from error
         found = attributes.record(model, twin)
         model.save(path)
+        same_bytes.rewrite(path)
         return found
 
     @classmethod

@@ -1,4 +1,4 @@
-"""criterion_table.py: every criterion at IMP's numbers of weights, going on after a kill, refusing before any work."""
+"""`kerasticket criteria`: every criterion at IMP's numbers of weights, resumed after a kill, bad input refused."""
 
 import csv
 import dataclasses
@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 
 import kerasticket as kt
-from kerasticket.cli import criteria as criterion_table
+from kerasticket.cli import criteria
+from kerasticket.experiments.config import CRITERIA_CONFIGS
 from kerasticket.experiments.experiment import Experiment
+from kerasticket.experiments.jobs.tickets import kept_after
 
 pytestmark = pytest.mark.same_on_every_backend
 
 SMALL = dataclasses.replace(
-    criterion_table.PRESETS["digits"],
+    CRITERIA_CONFIGS["digits"],
     model="lenet_300_100",
     width=None,
     images_per_class=10,
@@ -27,8 +29,8 @@ CRITERIA = ("snip", "magnitude", "random")
 
 
 def call(folder: Path, **changes) -> list[dict]:
-    """Runs the script with one seed of IMP; the rows that it wrote."""
-    criterion_table.main(dataclasses.replace(SMALL, out=str(folder), **changes), 1, CRITERIA)
+    """Runs the command with one seed of IMP; the rows that it wrote."""
+    criteria.main(dataclasses.replace(SMALL, out=str(folder), **changes), 1, CRITERIA)
     with open(folder / "results.csv", newline="") as file:
         return list(csv.DictReader(file))
 
@@ -50,12 +52,12 @@ def test_every_criterion_is_trained_at_imps_numbers_of_weights(run):
     assert all(len(sparsities) == 1 for sparsities in by_round.values())
     kept = {kind: kt.Ticket.load(folder / f"seed_0/{kind}/round_03/ticket.keras").kept for kind in ("imp", *CRITERIA)}
     total = kt.Ticket.load(folder / "seed_0/dense/round_00/ticket.keras").total
-    assert set(kept.values()) == {criterion_table.kept_after(3, total, criterion_table.TENTH)}
+    assert set(kept.values()) == {kept_after(3, total, SMALL.fraction)}
 
 
 def test_the_rounds_of_the_presets_prune_80_90_and_98_percent():
-    for config in criterion_table.PRESETS.values():
-        kept = [criterion_table.kept_after(index, 10**6, config.fraction) for index in config.train_rounds]
+    for config in CRITERIA_CONFIGS.values():
+        kept = [kept_after(index, 10**6, config.fraction) for index in config.train_rounds]
         assert [round(100 * (1 - count / 10**6)) for count in kept] == [80, 90, 98]
 
 
@@ -107,7 +109,7 @@ ROWS = [
 
 
 def test_cells_hold_mean_and_sample_deviation_or_nothing():
-    assert criterion_table.table(ROWS, "digits").splitlines()[4:] == [
+    assert criteria.table(ROWS, "digits").splitlines()[4:] == [
         "| dense | 1 | 95.00 | 95.00 |",
         "| imp | 2 | 85.00 ± 7.07 | - |",
         "| snip | 1 | - | 50.00 |",
@@ -125,7 +127,7 @@ def test_cells_hold_mean_and_sample_deviation_or_nothing():
     ],
 )
 def test_bad_arguments_are_refused_before_the_work(flags, message, tmp_path, monkeypatch):
-    monkeypatch.setattr(Experiment, "find_tickets", None)
+    monkeypatch.setattr(Experiment, "run", None)
     with pytest.raises(ValueError, match=message):
-        criterion_table.main(*criterion_table.read_arguments([*flags, "--out", str(tmp_path / "run")]))
+        criteria.main(*criteria.read_arguments([*flags, "--out", str(tmp_path / "run")]))
     assert not (tmp_path / "run").exists()

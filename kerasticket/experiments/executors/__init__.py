@@ -6,9 +6,10 @@ from typing import Any
 from kerasticket.checks import check_choice
 from kerasticket.experiments.events import Listener, ignore
 from kerasticket.experiments.executors.inline import inline
+from kerasticket.experiments.executors.processes import processes
 from kerasticket.experiments.schedule import Failure, Study
 
-EXECUTORS: dict[str, Callable[..., list[Failure]]] = {"inline": inline}
+EXECUTORS: dict[str, Callable[..., list[Failure]]] = {"inline": inline, "processes": processes}
 
 
 class FailedJobsError(RuntimeError):
