@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # what editors and type checkers see; a test holds it to the 
     from kerasticket import analysis as analysis
     from kerasticket import data as data
     from kerasticket import distillation as distillation
+    from kerasticket import experiments as experiments
     from kerasticket import layers as layers
     from kerasticket import models as models
     from kerasticket import pruning as pruning
@@ -45,6 +46,7 @@ _MODULES = {  # public name -> the module that it is
     "callbacks": "kerasticket.pruning.callbacks",
     "data": "kerasticket.data",
     "distillation": "kerasticket.distillation",
+    "experiments": "kerasticket.experiments",
     "figures": "kerasticket.experiments.figures",
     "layers": "kerasticket.layers",
     "models": "kerasticket.models",

@@ -1,10 +1,11 @@
 """The table of a run on the terminal: accuracy at every sparsity, and the lottery-ticket limits."""
 
+import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from kerasticket.experiments import figures
-from kerasticket.experiments.report import KINDS, ORIGINS, limits, title_of
+from kerasticket.experiments.frames import ORIGINS, summary
+from kerasticket.experiments.report import KINDS, limits, title_of
 
 
 def show(rows: list[dict], title: str) -> None:
@@ -22,21 +23,25 @@ def table(rows: list[dict], title: str) -> Table:
         drawn.add_column(heading, justify="right")
     for heading in ("synthetic: stored", "decoded", "imp: images used"):
         drawn.add_column(heading, justify="right")
-    for row in {row["kind"]: row for row in rows if row["kind"] in ORIGINS}.values():
-        kind, index = row["kind"], row["round"]
-        drawn.add_row(kind, f"{row['sparsity']:.2%}", *[_cell(rows, kind, index)] * len(KINDS), "0", "0", "0")
-    for index in sorted({row["round"] for row in rows if row["kind"] in KINDS}):
-        group = [row for row in rows if row["round"] == index]
-        used = {row["kind"]: (f"{row['stored']:,}", f"{row['decoded']:,}") for row in group}
-        cells = [_cell(rows, kind, index) for kind in KINDS]
-        images = [*used.get("synthetic", ("-", "-")), used.get("imp", "-")[0]]
-        drawn.add_row(str(index), f"{group[0]['sparsity']:.2%}", *cells, *images)
+    frame = summary(pd.DataFrame(rows))
+    for kind, index in frame.index:
+        if kind in ORIGINS:
+            cells = [_cell(frame, kind, index)] * len(KINDS)
+            drawn.add_row(kind, f"{frame.sparsity[kind, index]:.2%}", *cells, "0", "0", "0")
+    for index in sorted({index for kind, index in frame.index if kind in KINDS}):
+        sparsity = next(frame.sparsity[kind, index] for kind in KINDS if (kind, index) in frame.index)
+        cells = [_cell(frame, kind, index) for kind in KINDS]
+        used = [("synthetic", "stored"), ("synthetic", "decoded"), ("imp", "stored")]
+        drawn.add_row(str(index), f"{sparsity:.2%}", *cells, *(_images(frame, kind, index, of) for kind, of in used))
     return drawn
 
 
-def _cell(rows: list[dict], kind: str, index: int) -> str:
-    accuracies = [100 * row["accuracy"] for row in rows if row["kind"] == kind and row["round"] == index]
-    if not accuracies:
+def _cell(frame: pd.DataFrame, kind: str, index: int) -> str:
+    if (kind, index) not in frame.index:
         return "-"
-    mean, std = figures.mean_and_std(accuracies)
-    return f"{mean:.2f} ± {std:.2f}" if len(accuracies) > 1 else f"{mean:.2f}"
+    row = frame.loc[(kind, index)]
+    return f"{100 * row['mean']:.2f}" + (f" ± {100 * row['std']:.2f}" if row["count"] > 1 else "")
+
+
+def _images(frame: pd.DataFrame, kind: str, index: int, column: str) -> str:
+    return f"{int(frame.loc[(kind, index), column]):,}" if (kind, index) in frame.index else "-"

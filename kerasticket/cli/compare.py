@@ -15,6 +15,7 @@ import dataclasses
 from pathlib import Path
 
 from kerasticket.backend.quiet import import_keras
+from kerasticket.cli.execution import Execution
 from kerasticket.cli.parsing import parse
 from kerasticket.cli.progress import Progress
 from kerasticket.experiments.config import CONFIGS, Config
@@ -33,7 +34,13 @@ COLUMNS = (
 )
 
 
-def main(config: Config, names: list[str], csv_path: Path) -> None:
+def main(
+    config: Config,
+    names: list[str],
+    csv_path: Path,
+    execution: Execution = Execution(),  # noqa: B008  (frozen)
+) -> None:
+    execution.prepare(config.out)
     import_keras()
     from kerasticket.files.atomic import check_writable
     from kerasticket.files.lock import RunLock
@@ -41,11 +48,11 @@ def main(config: Config, names: list[str], csv_path: Path) -> None:
     for folder in (Path(config.out), csv_path.parent):
         check_writable(folder)
     with RunLock.of_folder(config.out), RunLock.of_file(csv_path):
-        compare(config, names, csv_path)
+        compare(config, names, csv_path, execution)
     print(f"Results: {csv_path.resolve()}")
 
 
-def compare(config: Config, names: list[str], csv_path: Path) -> None:
+def compare(config: Config, names: list[str], csv_path: Path, execution: Execution) -> None:
     """Finds and trains the tickets of all sets, one after the other."""
     from kerasticket.experiments.distilled_pruning import finish
     from kerasticket.experiments.experiment import Experiment
@@ -57,7 +64,7 @@ def compare(config: Config, names: list[str], csv_path: Path) -> None:
     for name, experiment in experiments.items():
         print("\n".join(["", name, *experiment.about(), ""]))
         with Progress() as progress:
-            finish(experiment, listener=progress)
+            finish(experiment, listener=progress, **execution.options())
         about = {"set": name, "space": found[name].space, "images": len(found[name])}
         rows += [about | {column: row[column] for column in COLUMNS} for row in experiment.run_folder.results()]
         write_rows(rows, csv_path)
@@ -124,7 +131,7 @@ def show(rows: list[dict]) -> None:
     Console(highlight=False, width=130).print(table)
 
 
-def read_arguments(arguments: list[str]) -> tuple[Config, list[str], Path]:
+def read_arguments(arguments: list[str]) -> tuple[Config, list[str], Path, Execution]:
     """Configuration of the runs, sets, and the CSV file, which is sets.csv in --out if none is named."""
     own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     own.add_argument("--sets", nargs="+")
@@ -133,13 +140,13 @@ def read_arguments(arguments: list[str]) -> tuple[Config, list[str], Path]:
     for flag in decided:
         own.add_argument(flag, nargs="*")
     known, rest = own.parse_known_args(arguments)
-    config = parse(rest, CONFIGS, doc=__doc__)
+    config, execution = parse(rest, CONFIGS, doc=__doc__)
     if not known.sets:
         raise ValueError("Expected --sets FILE... Received: none.")
     given = [flag for flag in decided if getattr(known, flag[2:]) is not None]
     if given:
         raise ValueError(f"Every run here is of kind synthetic, with one of the --sets. Received: {', '.join(given)}.")
-    return config, known.sets, Path(known.csv or Path(config.out) / "sets.csv")
+    return config, known.sets, Path(known.csv or Path(config.out) / "sets.csv"), execution
 
 
 def run(arguments: list[str]) -> None:

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from kerasticket.backend.quiet import import_keras
+from kerasticket.cli.execution import Execution
 from kerasticket.cli.parsing import parse
 from kerasticket.cli.progress import Progress
 from kerasticket.experiments.config import CRITERIA_CONFIGS, Config
@@ -25,7 +26,13 @@ from kerasticket.experiments.config import CRITERIA_CONFIGS, Config
 CRITERIA = ("snip", "grasp", "synflow", "magnitude", "random")
 
 
-def main(config: Config, imp_seeds: int, criteria: tuple[str, ...]) -> None:
+def main(
+    config: Config,
+    imp_seeds: int,
+    criteria: tuple[str, ...],
+    execution: Execution = Execution(),  # noqa: B008  (frozen)
+) -> None:
+    execution.prepare(config.out)
     import_keras()
     from kerasticket.experiments.criteria import CriteriaStudy, finish
 
@@ -33,7 +40,7 @@ def main(config: Config, imp_seeds: int, criteria: tuple[str, ...]) -> None:
     study = CriteriaStudy.open(config, imp_seeds, criteria)
     print("\n".join(study.experiment.about()) + "\n")
     with Progress(log=study.folder / "events.jsonl") as progress:
-        run = finish(study, listener=progress)
+        run = finish(study, listener=progress, **execution.options())
     report(run, f"{config.dataset}, {config.model}, trained for {config.epochs} epochs")
     print(f"\n{time.perf_counter() - started:.0f} s; everything lies in {Path(config.out).resolve()}")
 
@@ -86,12 +93,13 @@ def cell(accuracies: list[float]) -> str:
     return f"{mean:.2f} ± {std:.2f}" if len(accuracies) > 1 else f"{mean:.2f}"
 
 
-def read_arguments(arguments: list[str]) -> tuple[Config, int, tuple[str, ...]]:
+def read_arguments(arguments: list[str]) -> tuple[Config, int, tuple[str, ...], Execution]:
     own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     own.add_argument("--imp-seeds", type=int, default=2)
     own.add_argument("--criteria", nargs="+", default=CRITERIA)
     known, rest = own.parse_known_args(arguments)
-    return parse(rest, CRITERIA_CONFIGS, doc=__doc__), known.imp_seeds, tuple(known.criteria)
+    config, execution = parse(rest, CRITERIA_CONFIGS, doc=__doc__)
+    return config, known.imp_seeds, tuple(known.criteria), execution
 
 
 def run(arguments: list[str]) -> None:

@@ -4,6 +4,9 @@
     python scripts/distilled_pruning.py --preset cifar10-cpu     # CIFAR-10 at a size for two cores, under an hour
     python scripts/distilled_pruning.py --preset cifar10-paper   # the paper's size: days on one GPU
 
+    python scripts/distilled_pruning.py --executor processes --workers 2 --threads-per-worker 1
+    python scripts/distilled_pruning.py --dry-run                # jobs, time and disk
+
 Every finished round and training is kept in --out: the same command again goes on where it was killed.
 """
 
@@ -11,25 +14,31 @@ import time
 from pathlib import Path
 
 from kerasticket.backend.quiet import import_keras
+from kerasticket.cli.execution import Execution
 from kerasticket.cli.parsing import parse
 from kerasticket.cli.progress import Progress
 from kerasticket.experiments.config import CONFIGS, Config
 
 
-def main(config: Config) -> None:
+def main(config: Config, execution: Execution = Execution()) -> None:  # noqa: B008  (frozen)
+    execution.prepare(config.out)
     import_keras()
-    from kerasticket.cli.accuracy_table import show
+    from kerasticket.cli import accuracy_table, plan_table
+    from kerasticket.experiments.costs import estimate
     from kerasticket.experiments.distilled_pruning import finish
     from kerasticket.experiments.experiment import Experiment
 
     started = time.perf_counter()
+    if execution.dry_run:
+        plan_table.show(estimate(Experiment.checked(config), execution.count()), config.out)
+        return
     experiment = Experiment.open(config)
     print("\n".join(experiment.about()) + "\n")
     with Progress(log=experiment.folder / "events.jsonl") as progress:
-        run = finish(experiment, listener=progress)
-    show(run.results(), f"{config.dataset}, {config.model}")
+        run = finish(experiment, listener=progress, **execution.options())
+    accuracy_table.show(run.results(), f"{config.dataset}, {config.model}")
     print(f"\n{time.perf_counter() - started:.0f} s; everything lies in {Path(config.out).resolve()}")
 
 
 def run(arguments: list[str]) -> None:
-    main(parse(arguments, CONFIGS, doc=__doc__))
+    main(*parse(arguments, CONFIGS, doc=__doc__))

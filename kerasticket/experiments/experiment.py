@@ -63,11 +63,21 @@ class Experiment:
         Raises:
             ValueError: bad settings, data that do not fit, a folder of another configuration or of another process.
         """
-        experiment = cls.load(Settings(settings) if isinstance(settings, Config) else settings)
-        experiment.check()
+        experiment = cls.checked(settings)
         config = experiment.config
         about = dataclasses.asdict(config) | experiment.identity()
         experiment.run_folder = kt.Run.open(config.out, about, free=FREE, later=LATER, force=config.force)
+        return experiment
+
+    @classmethod
+    def checked(cls, settings: Settings | Config) -> "Experiment":
+        """As `open`, without a look at the folder.
+
+        Raises:
+            ValueError: bad settings, or data that do not fit.
+        """
+        experiment = cls.load(Settings(settings) if isinstance(settings, Config) else settings)
+        experiment.check()
         return experiment
 
     @classmethod

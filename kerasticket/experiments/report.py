@@ -1,11 +1,13 @@
 """The CSV and the figure of a run, made from its files alone, and its lottery-ticket limits."""
 
+import pandas as pd
+
 from kerasticket.experiments import figures
+from kerasticket.experiments.frames import summary
 from kerasticket.experiments.run import Run
 from kerasticket.files.atomic import atomic
 from kerasticket.files.rows import write_rows
 
-ORIGINS = ("dense", "start")
 KINDS = ("synthetic", "imp", "random")
 LIMIT = 0.005  # half a point of accuracy below dense still counts as a lottery ticket
 
@@ -28,20 +30,16 @@ def title_of(rows: list[dict], title: str) -> str:
 
 def limits(rows: list[dict]) -> list[str]:
     """For each kind, the sparsest round whose mean accuracy is within half a point of the dense network's."""
-    dense = [row["accuracy"] for row in rows if row["kind"] == "dense"]
-    if not dense:
+    table = summary(pd.DataFrame(rows))
+    if "dense" not in table.index:
         return ["No dense network in this run, so no lottery-ticket limit."]
-    bar = sum(dense) / len(dense) - LIMIT
-    return [f"{kind:9}  {_limit(rows, kind, bar)}" for kind in KINDS if any(row["kind"] == kind for row in rows)]
+    bar = table.loc["dense", "mean"].iloc[0] - LIMIT
+    return [f"{kind:9}  {_limit(table.loc[kind], bar)}" for kind in KINDS if kind in table.index]
 
 
-def _limit(rows: list[dict], kind: str, bar: float) -> str:
-    passing = []
-    for index in sorted({row["round"] for row in rows if row["kind"] == kind}):
-        group = [row for row in rows if row["kind"] == kind and row["round"] == index]
-        if sum(row["accuracy"] for row in group) / len(group) >= bar:
-            passing.append((index, group[0]["sparsity"]))
-    if not passing:
+def _limit(rounds: pd.DataFrame, bar: float) -> str:
+    passing = rounds[rounds["mean"] >= bar]
+    if passing.empty:
         return "no round within 0.5 points of dense"
-    index, sparsity = passing[-1]
-    return f"sparsest round within 0.5 points of dense: {index} (sparsity {sparsity:.2%})"
+    sparsest = passing.iloc[-1]
+    return f"sparsest round within 0.5 points of dense: {passing.index[-1]} (sparsity {sparsest.sparsity:.2%})"

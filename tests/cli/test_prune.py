@@ -239,7 +239,7 @@ def test_bad_input_is_refused_before_any_training(changes, message, tmp_path):
 
 @pytest.mark.same_on_every_backend
 def test_presets_and_flags():
-    config = parse(["--preset", "cifar10-cpu", "--rounds", "4", "--init-seeds", "3", "5"], CONFIGS, doc="")
+    config, _ = parse(["--preset", "cifar10-cpu", "--rounds", "4", "--init-seeds", "3", "5"], CONFIGS, doc="")
     assert (config.dataset, config.rounds, config.init_seeds, config.width) == ("cifar10", 4, (3, 5), 32)
     with pytest.raises(ValueError, match="Did you mean 'digits'"):
         parse(["--preset", "digit"], CONFIGS, doc="")
