@@ -7,6 +7,7 @@ from kerasticket.cli.door import door
 
 COMMANDS = {
     "prune": "tickets of IMP, of distilled pruning and random ones, at every sparsity",
+    "sweep": "tickets at every point of a grid of settings: accuracy and barrier",
     "distill": "a distilled set of a data set, its accuracy and previews",
     "evaluate": "how good distilled sets are, beside random real images",
     "stability": "barriers between data orders of a run's tickets",

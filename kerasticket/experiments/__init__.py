@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # what editors and type checkers see; a test holds it to the 
     from kerasticket.experiments.plan import Sizes as Sizes
     from kerasticket.experiments.plan import plan as plan
     from kerasticket.experiments.run import Run as Run
+    from kerasticket.experiments.sweep import sweep as sweep
 
 # Loaded on first use: who asks for a configuration alone, as `--help` does, waits for neither Keras nor pandas.
 _NAMES = {
@@ -30,6 +31,7 @@ _NAMES = {
     "plan": "plan",
     "results": "frames",
     "summary": "frames",
+    "sweep": "sweep",
 }
 
 __all__ = ["figures", *sorted(_NAMES)]

@@ -34,11 +34,13 @@ class Settings:
         config: of the run.
         own: images of the caller's.
         builder: the caller's function for networks, in place of `config.model`; must be importable to travel.
+        images: the same that the configuration and `own` would load, where they are loaded already.
     """
 
     config: Config
     own: Own = dataclasses.field(default_factory=Own)
     builder: networks.Builder | None = None
+    images: StudyImages | None = None
 
     def worker(self) -> "Experiment":
         """An experiment that does jobs in this process; its run is another's to lock."""
@@ -86,7 +88,7 @@ class Experiment:
         config = settings.config
         _check(settings)
         keras.config.set_dtype_policy(config.precision)
-        images = load_data(config, settings.own)
+        images = settings.images or load_data(config, settings.own)
         return cls(settings, kt.Run(Path(config.out)), images, Ticket.load(config.start) if config.start else None)
 
     @property

@@ -31,6 +31,18 @@ def results(folder: str | Path) -> pd.DataFrame:
     return rows.astype({"round": int, "init_seed": int, "data_order": int, "stored": int, "decoded": int})
 
 
+def barriers(folder: str | Path) -> pd.DataFrame:
+    """A row for each barrier that a sweep has measured: kind, round, init_seed, both data orders, heights.
+
+    Args:
+        folder: of a run.
+    """
+    columns = ["kind", "round", "init_seed", "first_order", "second_order"]
+    columns += ["barrier", "midpoint_barrier", "error_barrier"]
+    rows = pd.DataFrame(Run(Path(folder)).barriers(), columns=columns)
+    return rows.astype({"round": int, "init_seed": int, "midpoint_barrier": float})
+
+
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
     """Accuracy by kind and round: mean, sample standard deviation (NaN of one) and number of trainings.
 

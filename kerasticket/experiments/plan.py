@@ -60,9 +60,12 @@ class Planner:
 
     def of_seed(self, seed: int) -> list[Job]:
         """What is left of an initialization."""
+        return self.left(self.every(seed))
+
+    def every(self, seed: int) -> list[Job]:
+        """All jobs of an initialization, done or not."""
         searches = [job for kind in SEARCHED if kind in self.config.kinds for job in self.searches(seed, kind)]
-        jobs = [self.start(seed), *searches, *self.random_masks(seed), *self.trainings(seed, self.config.kinds)]
-        return self.left(jobs)
+        return [self.start(seed), *searches, *self.random_masks(seed), *self.trainings(seed, self.config.kinds)]
 
     def left(self, jobs: list[Job]) -> list[Job]:
         """Those whose files are not there, and which no other one makes on its way, as searches of IMP do."""
@@ -136,6 +139,17 @@ class Planner:
             (self.ticket(seed, kind, index),),
             tuple(self._results(seed, kind, index, order)),
             self.config.epochs * self.sizes.train,
+        )
+
+    def barrier(self, seed: int, kind: str, index: int, first: int, second: int) -> Job:
+        """The barrier between two trainings of a ticket."""
+        trained = [self.run.order(seed, kind, index, order) / "trained.keras" for order in (first, second)]
+        return Job(
+            f"seed {seed}  {kind}  round {index}  barrier {first} {second}",
+            "barrier",
+            {"seed": seed, "kind": kind, "index": index, "first": first, "second": second},
+            tuple(self._name(path) for path in trained),
+            (self._name(self.run.barrier(seed, kind, index, first, second)),),
         )
 
     def _results(self, seed: int, kind: str, index: int, order: int) -> list[str]:

@@ -111,6 +111,14 @@ class Run:
     def result(self, seed: int, kind: str, index: int, data_order: int) -> Path:
         return self.order(seed, kind, index, data_order) / "result.json"
 
+    def barrier(self, seed: int, kind: str, index: int, first: int, second: int) -> Path:
+        """Of two trainings of one ticket."""
+        return self.round(seed, kind, index) / f"barrier_{first}_{second}.json"
+
+    def barriers(self) -> list[dict]:
+        """All barriers that were measured, in a fixed order."""
+        return [read_json(path) for path in sorted(self.folder.glob("seed_*/*/round_*/barrier_*.json"))]
+
     def results(self) -> list[dict]:
         """All finished trainings, in a fixed order."""
         return [_result(path) for path in sorted(self.folder.glob("seed_*/*/round_*/order_*/result.json"))]

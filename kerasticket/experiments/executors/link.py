@@ -5,8 +5,10 @@ Nobody else can write there, so what is unpickled is our own.
 
 import contextlib
 import dataclasses
+import io
 import pickle
 import threading
+import types
 from typing import IO, Any
 
 from kerasticket.experiments.events import Event
@@ -20,11 +22,11 @@ class Ready:
 
 @dataclasses.dataclass(frozen=True)
 class Begin:
-    """To a worker: a job of a study. The settings of a study come with its first job."""
+    """To a worker: a job of a study. The settings of a study come with its first job, packed."""
 
     study: int
     job: Job
-    settings: Any = None
+    settings: bytes | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +44,30 @@ class Raised:
 
 
 Message = Ready | Begin | Done | Raised | Event
+
+
+class _Packer(pickle.Pickler):
+    def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, types.FunctionType | type) and value.__module__ == "__main__":
+            raise pickle.PicklingError(f"'{value.__qualname__}' of the program itself")
+        return NotImplemented
+
+
+def packed(settings: Any) -> bytes:
+    """A study's settings as other processes of this machine can read them.
+
+    Raises:
+        ValueError: they hold a function or class that no other process can import.
+    """
+    content = io.BytesIO()
+    try:
+        _Packer(content).dump(settings)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ValueError(
+            "Expected settings that other processes can import: a network function of a module of its own. "
+            f"Received: {error}. Put the function into a file beside your program and import it, or run inline."
+        ) from error
+    return content.getvalue()
 
 
 class Link:

@@ -8,11 +8,12 @@ import queue
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 from kerasticket.experiments.events import Event, Listener, ignore
 from kerasticket.experiments.executors.devices import assignments
-from kerasticket.experiments.executors.link import Begin, Done, Link, Message, Raised, Ready
+from kerasticket.experiments.executors.link import Begin, Done, Link, Message, Raised, Ready, packed
 from kerasticket.experiments.executors.threads import cores, environment_of, threads_here
 from kerasticket.experiments.schedule import Failure, Item, Schedule, Study
 
@@ -52,10 +53,13 @@ def processes(
     """
     threads = threads_here() if threads is None else threads
     places = assignments(workers, threads, workers_per_gpu, cores())
+    settings = [packed(study.settings) for study in studies]
     schedule = Schedule(studies)
     listener(Event("plan", amount=schedule.work, text=f"{len(schedule)} jobs, {len(places)} workers"))
     if len(schedule):
-        with _Pool(studies, schedule, listener, places[: len(schedule)], threads) as pool:
+        with _Pool(
+            settings, schedule, listener, places[: len(schedule)], threads, studies[0].folder / "workers"
+        ) as pool:
             pool.work()
     return schedule.failures
 
@@ -78,18 +82,18 @@ class _Pool:
 
     def __init__(
         self,
-        studies: list[Study],
+        settings: list[bytes],
         schedule: Schedule,
         listener: Listener,
         places: list[dict[str, str]],
         threads: int,
+        logs: Path,
     ):
-        self.studies, self.schedule, self.listener = studies, schedule, listener
-        self.places, self.threads = places, threads
+        self.settings, self.schedule, self.listener = settings, schedule, listener
+        self.places, self.threads, self.logs = places, threads, logs
         self.members: dict[str, _Member] = {}
         self.inbox: queue.SimpleQueue[tuple[_Member, Message | None]] = queue.SimpleQueue()
         self.deaths: collections.Counter[str] = collections.Counter()
-        self.logs = studies[0].folder / "workers"
 
     def __enter__(self) -> "_Pool":
         self.logs.mkdir(parents=True, exist_ok=True)
@@ -162,7 +166,7 @@ class _Pool:
         for member in self.members.values():
             if member.ready and member.item is None and (item := self.schedule.take()):
                 member.item = item
-                settings = None if item.study in member.studies else self.studies[item.study].settings
+                settings = None if item.study in member.studies else self.settings[item.study]
                 member.studies.add(item.study)
                 self.listener(Event("begin", item.job.name, member.name))
                 with contextlib.suppress(OSError):  # it has just died, as its last message will say

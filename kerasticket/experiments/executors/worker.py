@@ -5,6 +5,7 @@ by scripts without a guard and from notebooks.
 """
 
 import os
+import pickle
 import queue
 import threading
 import traceback
@@ -21,9 +22,6 @@ def main() -> None:
     os.dup2(2, 1)
     inbox: queue.SimpleQueue[Begin] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(link, inbox), daemon=True).start()
-    from kerasticket.backend.quiet import import_keras
-
-    import_keras()
     link.send(Ready())
     workers: dict[int, Any] = {}
     settings: dict[int, Any] = {}
@@ -39,9 +37,9 @@ def _receive(link: Link, inbox: "queue.SimpleQueue[Begin]") -> None:
 
 
 def _do(message: Begin, link: Link, workers: dict[int, Any], settings: dict[int, Any]) -> Done | Raised:
-    if message.settings is not None:
-        settings[message.study] = message.settings
     try:
+        if message.settings is not None:
+            settings[message.study] = pickle.loads(message.settings)  # of whoever started this process
         if message.study not in workers:
             while len(workers) >= KEPT:
                 workers.pop(next(iter(workers)))

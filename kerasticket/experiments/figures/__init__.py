@@ -10,6 +10,7 @@ from kerasticket.experiments.figures.masks import layer_sparsity, mask_independe
 from kerasticket.experiments.figures.performance import performance
 from kerasticket.experiments.figures.stability import linear_paths, stability_ratios
 from kerasticket.experiments.figures.style import DASHES, KINDS, STYLES, mean_and_std
+from kerasticket.experiments.figures.sweep import sweep
 
 __all__ = [
     "DASHES",
@@ -29,4 +30,5 @@ __all__ = [
     "performance",
     "pruned_magnitudes",
     "stability_ratios",
+    "sweep",
 ]

@@ -32,7 +32,7 @@ def mean_and_std(values: Iterable[float]) -> tuple[float, float]:
     return float(array.mean()), float(array.std(ddof=1)) if array.size > 1 else float("nan")
 
 
-def plain_axes():
+def plain_axes() -> Any:
     return matplotlib.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
 
 

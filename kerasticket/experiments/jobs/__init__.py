@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from kerasticket.experiments.jobs.barrier import barrier
 from kerasticket.experiments.jobs.search import search
 from kerasticket.experiments.jobs.tickets import prune_at_initialization, random_mask, start
 from kerasticket.experiments.jobs.train import train
@@ -12,4 +13,5 @@ JOBS: dict[str, Callable[..., None]] = {
     "random_mask": random_mask,
     "prune_at_initialization": prune_at_initialization,
     "train": train,
+    "barrier": barrier,
 }
