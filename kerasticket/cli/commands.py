@@ -1,4 +1,4 @@
-"""All commands by name: `kerasticket NAME ...`, and the scripts that are called after what they do."""
+"""All commands by name: `kerasticket NAME ...`, and scripts/ that calls them after what they do."""
 
 import importlib
 import sys
