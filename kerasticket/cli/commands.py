@@ -3,6 +3,7 @@
 import importlib
 import sys
 
+from kerasticket.checks import check_choice
 from kerasticket.cli.door import door
 
 COMMANDS = {
@@ -26,10 +27,9 @@ def main() -> None:
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help"):
         print(_usage())
-    elif name not in COMMANDS:
-        with door():
-            raise ValueError(f"Expected a command among {', '.join(COMMANDS)}. Received: '{name}'.")
     else:
+        with door():
+            check_choice(name, COMMANDS, "command")
         sys.argv = [f"kerasticket {name}", *arguments[1:]]
         run(name)
 

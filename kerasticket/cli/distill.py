@@ -139,9 +139,12 @@ def parse(arguments: list[str]) -> tuple[Config, Any]:
     """The configuration, and the method with its settings, of `--preset NAME --method NAME` and flags."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--preset", default="digits", choices=PRESETS)
-    first.add_argument("--method", default="idc", choices=METHODS)
+    first.add_argument("--method", choices=METHODS)
     first.add_argument("--ipc", type=int, default=10)  # DC and DSA choose their loops by it
     known, _ = first.parse_known_args(arguments)
+    if known.method is None and {"-h", "--help"} & set(arguments):
+        flags(PRESETS[known.preset], None, known.preset, "idc", arguments)  # which ends the process
+    known.method = known.method or "idc"
     import_keras()
     import kerasticket as kt
 
@@ -155,20 +158,24 @@ def parse(arguments: list[str]) -> tuple[Config, Any]:
 
 
 def flags(config: Config, settings, preset: str, method: str, arguments: list[str]) -> tuple[Config, Any]:
-    """Any field of `Config` or of the method's dataclass as a flag."""
+    """Any field of `Config` or of the method's dataclass, if there is one, as a flag."""
     from typing import Annotated
 
     import tyro
 
     unprefixed = tyro.conf.arg(name="")
     fields = [("config", Annotated[Config, unprefixed]), ("settings", Annotated[type(settings), unprefixed])]
+    values = [config, settings]
+    if settings is None:
+        fields, values = fields[:1], values[:1]
+    more = "" if settings else " --method NAME --help shows the settings of a method, which are flags too."
     command = dataclasses.make_dataclass("Command", [("preset", str), ("method", str), *fields])
     given = tyro.cli(
         command,
-        default=command(preset, method, config, settings),
+        default=command(preset, method, *values),
         args=arguments,
         prog=program(),
-        description=f"{__doc__}\nPresets: {', '.join(PRESETS)}; methods: {', '.join(METHODS)}.\n",
+        description=f"{__doc__}\nPresets: {', '.join(PRESETS)}; methods: {', '.join(METHODS)}.{more}\n",
         config=(tyro.conf.AvoidSubcommands,),
     )
     if given.config.augmentation not in AUGMENTATIONS:
