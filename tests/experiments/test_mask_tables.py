@@ -1,5 +1,7 @@
 """Tables of masks: what each row says, by hand and by the analysis that it is of."""
 
+import itertools
+
 import pytest
 from small_runs import pruned
 
@@ -8,7 +10,6 @@ from kerasticket import masks
 from kerasticket.analysis.mask_statistics import mask_overlap
 from kerasticket.experiments.mask_tables import TABLES, Group
 from kerasticket.experiments.settings import MaskSettings
-import itertools
 
 pytestmark = pytest.mark.same_on_every_backend
 
