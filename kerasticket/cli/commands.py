@@ -18,6 +18,7 @@ COMMANDS = {
     "compare": "tickets that different distilled sets find",
     "criteria": "IMP, SNIP, GraSP, SynFlow, magnitude and random masks side by side",
     "precision": "what differs between two runs: masks, accuracy, barrier",
+    "bench": "speed and memory beside plain PyTorch, from a checkout",
 }
 
 

@@ -360,7 +360,7 @@ def report(name: str, row: Mapping[str, Any]) -> None:
         print(f"  {label:40} {ratio:.2f}", flush=True)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog=program(), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -368,7 +368,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="timed runs of each side (medians of)")
     parser.add_argument("--json", help="file for the results; rows in it that are not measured now stay")
     parser.add_argument("--loaded", action="store_true", help="measure even if the machine is not idle")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     from kerasticket.files.json_files import write_json
 
     about = machine()

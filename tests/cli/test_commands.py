@@ -1,6 +1,7 @@
 """`kerasticket COMMAND`: what it knows, what it refuses, and help that does not wait for Keras."""
 
 import importlib
+import re
 import resource
 import runpy
 import subprocess
@@ -50,7 +51,7 @@ def test_without_a_command_all_are_listed(arguments, monkeypatch, capsys):
 def test_an_unknown_command_is_one_line_with_those_near_it(monkeypatch):
     with pytest.raises(SystemExit) as left:
         called(monkeypatch, "landscap", "runs/digits")
-    assert left.value.code.startswith("error: Expected command to be one of ['compare'")
+    assert left.value.code.startswith("error: Expected command to be one of ['bench', 'compare'")
     assert left.value.code.endswith("Received: command='landscap'. Did you mean 'landscape'?")
 
 
@@ -83,3 +84,11 @@ def test_every_script_is_a_command(path, monkeypatch, capsys):
     assert printed.startswith(f"usage: python scripts/{path.name} ")
     first = runpy.run_path(str(path))["__doc__"]
     assert any(importlib.import_module(f"kerasticket.cli.{name}").__doc__.startswith(first) for name in COMMANDS)
+
+
+def test_the_readme_names_each_command_beside_its_script():
+    rows = re.findall(r"^\| `kerasticket (\w+)[^`]*` \| `(scripts/\S+)` \|", (ROOT / "README.md").read_text(), re.M)
+    assert {name for name, _ in rows} == set(COMMANDS)
+    doors = {f"scripts/{path.name}": re.search(r'run\("(\w+)"\)', path.read_text())[1] for path in DOORS}
+    assert {path: name for name, path in rows if name != "bench"} == doors
+    assert dict(rows)["bench"] == "scripts/bench/benchmark.py"
