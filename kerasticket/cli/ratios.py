@@ -8,11 +8,13 @@ Reads results.csv and instability/barriers.csv of each run; writes ratios.csv an
 barriers means something only where the barrier of IMP is clearly above zero: the others are listed, not drawn.
 """
 
+from kerasticket.backend.quiet import import_keras
 from kerasticket.cli.flags import read
 from kerasticket.experiments.settings import RatioSettings
 
 
 def main(settings: RatioSettings) -> None:
+    import_keras()
     from kerasticket.experiments.ratios import stability_ratios
 
     made = stability_ratios(settings)
@@ -22,7 +24,8 @@ def main(settings: RatioSettings) -> None:
             f"{row['run']:24} round {row['round']:2}  accuracy x{row['accuracy_ratio']:.3f}  "
             f"barrier x{row['barrier_ratio']:.2f}  compression x{row['compression']:.0f}{left_out}"
         )
-    print(f"ratios.csv and the figure lie in {made.folder.resolve()}")
+    drawn = " and the figure lie" if any(row["drawn"] for row in made.rows) else ", and nothing is drawn. It lies"
+    print(f"ratios.csv{drawn} in {made.folder.resolve()}")
 
 
 def run(arguments: list[str]) -> None:

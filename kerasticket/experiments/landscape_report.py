@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from kerasticket.analysis.results import Surface
-from kerasticket.experiments import figures
-from kerasticket.files.atomic import atomic
+from kerasticket.experiments import figure_files, figures
 from kerasticket.files.rows import read_rows, write_rows
 
 ORIGINS = ("dense", "start", "networks")
@@ -50,9 +49,7 @@ def draw(out: Path, rows: list[dict[str, Any]], title: str) -> None:
         panels = {panel_title(row): Surface.load(out / f"{row['name']}.h5") for row in group}
         for quantity in QUANTITIES:
             figure = figures.landscapes(panels, quantity, f"{title}: train {quantity}, init seed {seed}")
-            for ending in ("png", "pdf"):
-                with atomic(out / f"{quantity}_round_{int(index):02d}_seed_{seed}.{ending}") as temporary:
-                    figure.savefig(temporary, dpi=150, format=ending)
+            figure_files.save(figure, out, f"{quantity}_round_{int(index):02d}_seed_{seed}")
 
 
 def panel_title(row: dict[str, Any]) -> str:

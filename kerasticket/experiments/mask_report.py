@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasticket.experiments import figures
+from kerasticket.experiments import figure_files, figures
 from kerasticket.experiments.mask_tables import ALL
-from kerasticket.files.atomic import atomic
 from kerasticket.files.rows import read_rows
 
 MOST_PANELS = 3
@@ -27,13 +26,9 @@ def draw(folder: Path) -> None:
         "pruned_magnitudes": (figures.pruned_magnitudes, pooled),
     }
     for name, (function, rows) in drawn.items():
-        figure = function(of_few_rounds(rows)) if rows else None
-        for ending in ("png", "pdf"):
-            path = folder / f"{name}.{ending}"
-            path.unlink(missing_ok=True)  # of an earlier call that measured more
-            if figure:
-                with atomic(path) as temporary:
-                    figure.savefig(temporary, dpi=150)
+        figure_files.remove(folder, name)
+        if rows:
+            figure_files.save(function(of_few_rounds(rows)), folder, name)
 
 
 def of_few_rounds(rows: list[dict]) -> list[dict]:

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from kerasticket.experiments import figures
+from kerasticket.experiments import figure_files, figures
 from kerasticket.experiments.outcome import Outcome
 from kerasticket.experiments.settings import RatioSettings
-from kerasticket.files.atomic import atomic, check_writable
+from kerasticket.files.atomic import check_writable
 from kerasticket.files.json_files import read_json
 from kerasticket.files.lock import RunLock
 from kerasticket.files.rows import read_rows, write_rows
@@ -15,7 +15,7 @@ LEAST_BARRIER = 0.01  # of IMP, in nats: below it the ratio is one of noises
 
 
 def stability_ratios(settings: RatioSettings) -> Outcome:
-    """Writes ratios.csv and the figure; its rows.
+    """Writes ratios.csv and, of barriers that are clearly above zero, the figure; all rows.
 
     Raises:
         ValueError: a run that was not analyzed, none with both kinds of ticket, or another process writes there.
@@ -38,12 +38,12 @@ def stability_ratios(settings: RatioSettings) -> Outcome:
 
 
 def write_report(rows: list[dict[str, Any]], out: Path) -> None:
-    """ratios.csv and the figure."""
+    """ratios.csv, and the figure if there is anything to draw."""
     write_rows(rows, out / "ratios.csv")
-    figure = figures.stability_ratios([row for row in rows if row["drawn"]])
-    for ending in ("png", "pdf"):
-        with atomic(out / f"figure.{ending}") as temporary:
-            figure.savefig(temporary, dpi=150, format=ending)
+    drawn = [row for row in rows if row["drawn"]]
+    figure_files.remove(out, "figure")
+    if drawn:
+        figure_files.save(figures.stability_ratios(drawn), out, "figure")
 
 
 def ratios(run: Path, rounds: tuple[int, ...], statistics: str | None = None) -> list[dict[str, Any]]:

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from kerasticket.analysis.results import STABLE_BELOW, Curve
-from kerasticket.experiments import figures
-from kerasticket.files.atomic import atomic
+from kerasticket.experiments import figure_files, figures
 from kerasticket.files.rows import write_rows
 
 PROPERTIES = ("midpoint_barrier", "barrier", "chord_barrier", "error_barrier")
@@ -28,9 +27,7 @@ def write_report(rows: list[dict[str, Any]], out: Path, title: str, statistics: 
     write_rows(found, out / "barriers.csv")
     shown = [row for row in rows if row["split"] == "train" and row["statistics"] == statistics]
     figure = figures.linear_paths(shown, f"{title}: train loss")
-    for ending in ("png", "pdf"):
-        with atomic(out / f"figure.{ending}") as temporary:
-            figure.savefig(temporary, dpi=150, format=ending)
+    figure_files.save(figure, out, "figure")
     return [row for row in found if row["statistics"] == statistics]
 
 

@@ -19,3 +19,6 @@ def test_lines_say_what_is_not_drawn(monkeypatch, tmp_path, capsys):
     assert first == f"{'cifar':24} round  4  accuracy x0.900  barrier x0.20  compression x100"
     assert second.endswith("compression x100   not drawn: IMP's barrier is 0.004")
     assert last == f"ratios.csv and the figure lie in {tmp_path}"
+    monkeypatch.setattr(study, "stability_ratios", lambda settings: outcome(tmp_path, rows[1:]))
+    ratios.run(["runs/cifar"])
+    assert capsys.readouterr().out.endswith(f"ratios.csv, and nothing is drawn. It lies in {tmp_path}\n")

@@ -38,6 +38,12 @@ def test_ratios_of_synthetic_over_imp_tickets(tmp_path):
     assert float(row["barrier_ratio"]) == pytest.approx(0.2)
     assert float(row["compression"]) == pytest.approx((4000 / 10) / (400 / 100))
     assert (tmp_path / "out" / "figure.png").exists()
+    low = [row.replace("0.5", "0.001") for row in barriers]
+    (run / "instability" / "barriers.csv").write_text("\n".join([*heads, *low]))
+    (row,) = stability_ratios(RatioSettings((str(run),), out=str(tmp_path / "out"))).rows
+    assert not row["drawn"]
+    assert {path.name for path in (tmp_path / "out").glob("*.*")} >= {"ratios.csv"}
+    assert not (tmp_path / "out" / "figure.png").exists()
     anew = [row.replace("interpolate", "reestimate").replace("0.1", "0.4") for row in barriers]
     (run / "instability" / "barriers.csv").write_text("\n".join([*heads, *barriers, *anew]))
     with pytest.raises(ValueError, match="--statistics among"):

@@ -11,13 +11,12 @@ import numpy as np
 
 import kerasticket as kt
 from kerasticket.analysis.results import Diagonal
-from kerasticket.experiments import figures
+from kerasticket.experiments import figure_files, figures
 from kerasticket.experiments.events import Listener, ignore
 from kerasticket.experiments.outcome import Outcome
 from kerasticket.experiments.settings import CurvatureSettings
 from kerasticket.experiments.telling import stretch
 from kerasticket.experiments.trained_run import Subnetwork, TrainedRun
-from kerasticket.files.atomic import atomic
 from kerasticket.files.rows import write_rows
 
 MEASURED = ("count", "minimum", "maximum", "mean", "mean_error", "std", "magnitude")
@@ -101,9 +100,7 @@ def write_report(settings: CurvatureSettings, networks: list[Network], out: Path
     rows = [row for of, order, diagonal in diagonals for row in rows_of(of, order, diagonal)]
     write_rows(rows, out / "hessian.csv")
     figure = figures.diagonals([(of.kind, of.round, entries(diagonal)) for of, _, diagonal in diagonals], title)
-    for ending in ("png", "pdf"):
-        with atomic(out / f"figure.{ending}") as temporary:
-            figure.savefig(temporary, dpi=150, format=ending)
+    figure_files.save(figure, out, "figure")
     return rows
 
 
