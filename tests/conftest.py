@@ -11,7 +11,7 @@ import pytest
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the scripts set it
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the commands set it
 if "PYTEST_XDIST_WORKER" in os.environ:  # a worker for each core: threads of their own would wait for each other
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, "1")

@@ -21,7 +21,9 @@ BACKENDS = {"tensorflow", "jax", "torch"}
 BACKENDS_IN = {"backend": BACKENDS, "data": {"tensorflow"}}
 NO_KERAS_IN = {"params", "masks", "files", "checks"}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts != ("__init__.py",))
-OF_PYTHON = {"_replace", "_make", "_fields", "_Unpickler"}
+OF_PYTHON = {"_replace", "_make", "_fields", "_asdict", "_Unpickler"}
+SPEAKS = {"print", "rich", "tyro", "argparse", "sys.argv"}  # of a terminal, which cli alone has
+SPEAKS_TOO = {"files/environment.py": {"sys.argv"}}  # the command stands in what is kept of a run
 # Private to tf.data, not Keras: a dataset of our own class needs it.
 EXCEPTIONS = {
     "data/positioned.py": {"_inputs", "_variant_tensor"},
@@ -92,6 +94,30 @@ def test_no_file_imports_itself_in_a_circle():
 def test_backends_are_named_where_the_plan_says(path):
     used = {name.split(".")[0] for name in imports(path)} & BACKENDS
     assert used <= BACKENDS_IN.get(room(path), set()), f"{path.name} names {used}"
+
+
+def words_of_a_terminal(path: Path) -> set[str]:
+    """Which of SPEAKS a file uses: calls of print, modules that read flags or draw, and the arguments."""
+    used = {name.split(".")[0] for name in imports(path)} | imports(path)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            used.add(node.func.id)
+        elif isinstance(node, ast.Attribute):
+            used.add(ast.unparse(node))
+    return used & SPEAKS
+
+
+@each_file([path for path in FILES if room(path) != "cli"])
+def test_the_library_prints_nothing_and_reads_no_flags(path):
+    name = str(path.relative_to(PACKAGE))
+    assert words_of_a_terminal(path) == SPEAKS_TOO.get(name, set()), "tell a Listener; kerasticket/cli draws it"
+
+
+def test_words_of_a_terminal_are_seen():
+    """Each of them in the one room that may use them, which names no backend."""
+    cli = [path for path in FILES if room(path) == "cli"]
+    assert set().union(*map(words_of_a_terminal, cli)) == SPEAKS
+    assert not {name.split(".")[0] for path in cli for name in imports(path)} & BACKENDS
 
 
 @each_file([path for path in FILES if room(path) in NO_KERAS_IN])

@@ -1,4 +1,4 @@
-"""Imports Keras as scripts want it: fast on every CPU, without the lines that TensorFlow's C++ side prints."""
+"""Imports Keras as commands want it: fast on every CPU, without the lines that TensorFlow's C++ side prints."""
 
 import contextlib
 import os

@@ -1,8 +1,9 @@
-"""All commands by name: `kerasticket NAME ...`, and the scripts that are called after what they do."""
+"""All commands by name: `kerasticket NAME ...`, and scripts/ that calls them after what they do."""
 
 import importlib
 import sys
 
+from kerasticket.checks import check_choice
 from kerasticket.cli.door import door
 
 COMMANDS = {
@@ -18,6 +19,7 @@ COMMANDS = {
     "compare": "tickets that different distilled sets find",
     "criteria": "IMP, SNIP, GraSP, SynFlow, magnitude and random masks side by side",
     "precision": "what differs between two runs: masks, accuracy, barrier",
+    "bench": "speed and memory beside plain PyTorch, from a checkout",
 }
 
 
@@ -27,10 +29,9 @@ def main() -> None:
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help"):
         print(_usage())
-    elif name not in COMMANDS:
-        with door():
-            raise ValueError(f"Expected a command among {', '.join(COMMANDS)}. Received: '{name}'.")
     else:
+        with door():
+            check_choice(name, COMMANDS, "command")
         sys.argv = [f"kerasticket {name}", *arguments[1:]]
         run(name)
 

@@ -39,9 +39,8 @@ def main(config: Config, values: dict[str, Any], execution: Execution = Executio
     last = table[table["round"] == table["round"].max()]
     columns = ["accuracy", *(["midpoint_barrier"] if last.midpoint_barrier.notna().any() else [])]
     print(last.groupby([*values, "kind"])[columns].mean().round(4).to_string())
-    print(
-        f"\n{time.perf_counter() - started:.0f} s; sweep.csv, sweep.png and all runs lie in {Path(config.out).resolve()}"
-    )
+    seconds = time.perf_counter() - started
+    print(f"\n{seconds:.0f} s; sweep.csv, sweep.png and all runs lie in {Path(config.out).resolve()}")
 
 
 def read_arguments(arguments: list[str]) -> tuple[Config, dict[str, Any], Execution]:

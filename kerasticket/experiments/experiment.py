@@ -121,7 +121,7 @@ class Experiment:
 
     def run(self, job: Job, listener: Listener = ignore) -> None:
         """Does a job, and tells how far it is."""
-        from kerasticket.experiments.jobs import JOBS
+        from kerasticket.experiments.jobs.table import JOBS
 
         JOBS[job.action](self, functools.partial(_tell, listener, job.name), **job.arguments)
 

@@ -12,7 +12,7 @@ class Job:
 
     Attributes:
         name: for people, such as "seed 0  imp  round 3".
-        action: name of the function in `kerasticket.experiments.jobs.JOBS` that does it.
+        action: name of the function in `kerasticket.experiments.jobs.table.JOBS` that does it.
         arguments: of that function.
         needs, makes: files, relative to the folder of the study, with "/" on every system.
         cost: images shown to a network; 0 for what takes no time.

@@ -4,12 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from kerasticket.analysis.results import Surface
-from kerasticket.experiments import figures
-from kerasticket.files.atomic import atomic
+from kerasticket.experiments import figure_files, figures
 from kerasticket.files.rows import read_rows, write_rows
 
 ORIGINS = ("dense", "start", "networks")
@@ -36,11 +33,11 @@ def check_networks(out: Path, wanted: dict[str, str]) -> None:
             )
 
 
-def write_report(out: Path, title: str) -> None:
-    """Draws all surfaces of a folder and prints their table."""
+def write_report(out: Path, title: str) -> list[dict[str, Any]]:
+    """Draws all surfaces of a folder; their rows of surfaces.csv."""
     rows = [row for row in read(out) if (out / f"{row['name']}.h5").exists()]
     draw(out, rows, title)
-    Console(highlight=False, width=150).print(table(rows, title))
+    return rows
 
 
 def draw(out: Path, rows: list[dict[str, Any]], title: str) -> None:
@@ -52,9 +49,7 @@ def draw(out: Path, rows: list[dict[str, Any]], title: str) -> None:
         panels = {panel_title(row): Surface.load(out / f"{row['name']}.h5") for row in group}
         for quantity in QUANTITIES:
             figure = figures.landscapes(panels, quantity, f"{title}: train {quantity}, init seed {seed}")
-            for ending in ("png", "pdf"):
-                with atomic(out / f"{quantity}_round_{int(index):02d}_seed_{seed}.{ending}") as temporary:
-                    figure.savefig(temporary, dpi=150, format=ending)
+            figure_files.save(figure, out, f"{quantity}_round_{int(index):02d}_seed_{seed}")
 
 
 def panel_title(row: dict[str, Any]) -> str:
@@ -110,14 +105,3 @@ def networks(surface: Surface, names: list[str]) -> list[dict[str, Any]]:
         "accuracy": surface.net_accuracy.tolist(),
     }
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
-def table(rows: list[dict[str, Any]], title: str) -> Table:
-    """A line per surface."""
-    drawn = Table(title=f"{title}: train loss on the plane")
-    for heading in ("surface", "sparsity", "points", *(name.replace("_", " ") for name in NUMBERS)):
-        drawn.add_column(heading, justify="right")
-    for row in sorted(rows, key=lambda row: row["name"]):
-        numbers = [f"{float(row[name]):.3g}" for name in NUMBERS]
-        drawn.add_row(row["name"], f"{float(row['sparsity']):.1%}", row["points"], *numbers)
-    return drawn

@@ -1,5 +1,6 @@
-"""The rows of `mask_statistics.py`: one function per table, each of a group of tickets that are compared."""
+"""The tables of masks: one function for each, of the rows of a group of tickets that are compared."""
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Callable
@@ -10,8 +11,9 @@ import numpy as np
 
 import kerasticket as kt
 from kerasticket.analysis.distances import distance
-from kerasticket.analysis.magnitudes import pruned_magnitude_distance, pruned_magnitudes
-from kerasticket.analysis.mask_statistics import layer_sparsity, layer_sparsity_difference, mask_overlap
+from kerasticket.analysis.magnitudes import KolmogorovSmirnov, pruned_magnitude_distance, pruned_magnitudes
+from kerasticket.analysis.mask_statistics import Overlap, layer_sparsity, layer_sparsity_difference, mask_overlap
+from kerasticket.experiments.settings import MaskSettings
 from kerasticket.masks import dead_units
 from kerasticket.models import saved
 from kerasticket.params import Params
@@ -20,7 +22,25 @@ ALL = "all"  # the name of all layers together, in the column of layers
 ticket = functools.lru_cache(maxsize=16)(kt.Ticket.load)  # a group is read by several tables
 
 
-def masks(group, config) -> list[dict]:
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Tickets that are compared with each other.
+
+    Attributes:
+        seed, round: of the tickets in a run; empty for ticket files.
+        start: ticket that all were pruned from, if known.
+        tickets: files by name.
+        trained: files of trained networks by name and data order.
+    """
+
+    seed: int | str
+    round: int | str
+    start: Path | None
+    tickets: dict[str, Path]
+    trained: dict[tuple[str, int], Path] = dataclasses.field(default_factory=dict)
+
+
+def masks(group: Group, settings: MaskSettings) -> list[dict]:
     """One row per ticket and layer: kept weights, beside ERK and uniform densities; units that are cut off."""
     rows = []
     for name, path in group.tickets.items():
@@ -35,7 +55,7 @@ def masks(group, config) -> list[dict]:
     return rows
 
 
-def pairs(group, config) -> list[dict]:
+def pairs(group: Group, settings: MaskSettings) -> list[dict]:
     """One row per two tickets and layer, and one of all layers, where z and phi are pooled over the layers."""
     rows = []
     start = ticket(group.start) if group.start else None
@@ -58,11 +78,11 @@ def pairs(group, config) -> list[dict]:
     return rows
 
 
-def magnitudes(group, config) -> list[dict]:
+def magnitudes(group: Group, settings: MaskSettings) -> list[dict]:
     """One row per ticket, layer and bin; "all" is in standard deviations of each layer's initial weights."""
     rows: list[dict] = []
     for name, path in group.tickets.items() if group.start else ():
-        found = pruned_magnitudes(ticket(path), ticket(group.start), bins=config.bins)
+        found = pruned_magnitudes(ticket(path), ticket(group.start), bins=settings.bins)
         for layer, histogram in {ALL: found.pooled, **found.layers}.items():
             columns = (histogram.edges[:-1], histogram.edges[1:], histogram.pruned, histogram.total)
             for low, high, pruned, total in zip(*(column.tolist() for column in columns), strict=True):
@@ -71,7 +91,7 @@ def magnitudes(group, config) -> list[dict]:
     return rows
 
 
-def distances(group, config) -> list[dict]:
+def distances(group: Group, settings: MaskSettings) -> list[dict]:
     """One row per two trained networks, of one ticket or of two."""
     rows = []
     nets = {key: _trained(path) for key, path in group.trained.items()}
@@ -84,7 +104,7 @@ def distances(group, config) -> list[dict]:
     return rows
 
 
-TABLES: dict[str, Callable[..., list[dict]]] = {
+TABLES: dict[str, Callable[[Group, MaskSettings], list[dict]]] = {
     "masks": masks,
     "pairs": pairs,
     "magnitudes": magnitudes,
@@ -92,17 +112,17 @@ TABLES: dict[str, Callable[..., list[dict]]] = {
 }
 
 
-def _about(group) -> dict[str, Any]:
+def _about(group: Group) -> dict[str, Any]:
     return {"seed": group.seed, "round": group.round}
 
 
-def _counts(overlap) -> dict[str, Any]:
+def _counts(overlap: Overlap) -> dict[str, Any]:
     counts = {name: getattr(overlap, name) for name in ("size", "kept_a", "kept_b", "both")}
     names = ("iou", "expected_iou", "share_of_a", "share_of_b", "expected", "phi", "phi_std", "z")
     return counts | {name: getattr(overlap, name) for name in names}
 
 
-def _magnitudes(found) -> dict[str, Any]:
+def _magnitudes(found: KolmogorovSmirnov | None) -> dict[str, Any]:
     values = (found.distance, found.noise, found.possible) if found else ("", "", "")
     return dict(zip(("ks", "ks_noise", "ks_possible"), values, strict=True))
 

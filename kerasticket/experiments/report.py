@@ -2,10 +2,9 @@
 
 import pandas as pd
 
-from kerasticket.experiments import figures
+from kerasticket.experiments import figure_files, figures
 from kerasticket.experiments.frames import summary
 from kerasticket.experiments.run import Run
-from kerasticket.files.atomic import atomic
 from kerasticket.files.rows import write_rows
 
 KINDS = ("synthetic", "imp", "random")
@@ -18,9 +17,7 @@ def write_report(run: Run, title: str) -> None:
     title = title_of(rows, title)
     write_rows(rows, run.folder / "results.csv")
     figure = figures.performance(rows, title)
-    for ending in ("png", "pdf"):
-        with atomic(run.folder / f"figure.{ending}") as temporary:
-            figure.savefig(temporary, dpi=150)
+    figure_files.save(figure, run.folder, "figure")
 
 
 def title_of(rows: list[dict], title: str) -> str:

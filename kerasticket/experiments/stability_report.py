@@ -5,33 +5,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from kerasticket.analysis.results import STABLE_BELOW, Curve
-from kerasticket.experiments import figures
-from kerasticket.files.atomic import atomic
+from kerasticket.experiments import figure_files, figures
 from kerasticket.files.rows import write_rows
 
 PROPERTIES = ("midpoint_barrier", "barrier", "chord_barrier", "error_barrier")
 
 
-def write_report(rows: list[dict[str, Any]], out: Path, title: str, statistics: str) -> None:
-    """Prints the table of barriers; writes barriers.csv, figure.png and figure.pdf.
+def write_report(rows: list[dict[str, Any]], out: Path, title: str, statistics: str) -> list[dict[str, Any]]:
+    """Writes barriers.csv, figure.png and figure.pdf.
 
     Args:
-        statistics: the way to treat moving statistics that table and figure show; barriers.csv has all that there are.
+        statistics: the way to treat moving statistics that the figure shows; barriers.csv has all that there are.
+
+    Returns:
+        The rows of barriers.csv of that way.
     """
     rows = [_numbers(row) for row in rows]
     found = barriers(rows)
     write_rows(found, out / "barriers.csv")
     shown = [row for row in rows if row["split"] == "train" and row["statistics"] == statistics]
     figure = figures.linear_paths(shown, f"{title}: train loss")
-    found = [row for row in found if row["statistics"] == statistics]
-    for ending in ("png", "pdf"):
-        with atomic(out / f"figure.{ending}") as temporary:
-            figure.savefig(temporary, dpi=150, format=ending)
-    Console(highlight=False, width=150).print(table(found, title))
+    figure_files.save(figure, out, "figure")
+    return [row for row in found if row["statistics"] == statistics]
 
 
 def barriers(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -55,24 +52,6 @@ def barriers(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def table(found: list[dict[str, Any]], title: str) -> Table:
-    """Midpoint, highest and error barriers on the training images, accuracy on both splits."""
-    drawn = Table(title=f"{title}: barriers between data orders (train loss), mean ± std over inits and pairs")
-    for heading in ("kind", "round", "inits x pairs", "midpoint", "highest", "train error (%)", "stable (< 2%)"):
-        drawn.add_column(heading, justify="right")
-    for heading in ("test accuracy, ends (%)", "middle (%)"):
-        drawn.add_column(heading, justify="right")
-    tests = {(row["kind"], row["round"], row["statistics"]): row for row in found if row["split"] == "test"}
-    for row in (row for row in found if row["split"] == "train"):
-        test = tests[row["kind"], row["round"], row["statistics"]]
-        cells = [_cell(row, "midpoint_barrier", 1, 3), _cell(row, "barrier", 1, 3), _cell(row, "error_barrier", 100, 1)]
-        verdict = "yes" if row["stable"] else "no"
-        accuracies = [f"{100 * test[name]:.1f}" for name in ("accuracy_ends", "accuracy_middle")]
-        counts = f"{row['inits']} x {row['pairs'] / row['inits']:g}"
-        drawn.add_row(row["kind"], str(row["round"]), counts, *cells, verdict, *accuracies)
-    return drawn
-
-
 def _curves(rows: list[dict[str, Any]], keys: tuple[str, ...]) -> Iterable[tuple[int, tuple, Curve]]:
     """(init seed, values of `keys`, curve) of each line."""
     lines: dict[tuple, list[dict[str, Any]]] = {}
@@ -83,11 +62,6 @@ def _curves(rows: list[dict[str, Any]], keys: tuple[str, ...]) -> Iterable[tuple
         points = list({row["alpha"]: row for row in sorted(points, key=lambda row: row["alpha"])}.values())
         alphas, loss, accuracy = (np.array([row[name] for row in points]) for name in ("alpha", "loss", "accuracy"))
         yield seed, tuple(key), Curve(alphas, loss, accuracy, points[0]["statistics"], points[0]["mask_overlap"])
-
-
-def _cell(row: dict[str, Any], name: str, times: float, digits: int) -> str:
-    mean, std = times * row[name], times * row[f"{name}_std"]
-    return f"{mean:.{digits}f} ± {std:.{digits}f}" if np.isfinite(std) else f"{mean:.{digits}f}"
 
 
 def _numbers(row: dict[str, Any]) -> dict[str, Any]:

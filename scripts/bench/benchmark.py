@@ -1,8 +1,8 @@
 """Speed and memory, measured side by side: this library, plain PyTorch, and what the machine could do.
 
-    python scripts/benchmark.py                                   # all rows, up to 5 minutes each
-    python scripts/benchmark.py --row convnet_w32 --runs 9 --json assets/results/benchmark.json
-    KERAS_BACKEND=jax python scripts/benchmark.py --row convnet_w32                    # the library on JAX
+    python scripts/bench/benchmark.py                                   # all rows, up to 5 minutes each
+    python scripts/bench/benchmark.py --row convnet_w32 --runs 9 --json assets/results/benchmark.json
+    KERAS_BACKEND=jax python scripts/bench/benchmark.py --row convnet_w32                    # the library on JAX
 
 Every side of a row is a process of its own (`benchmark_sides.py`); they take turns, and what is reported are
 ratios of median speeds. The peers (`peers.py`) do the same work in plain PyTorch, on the GPU if
@@ -337,7 +337,7 @@ def available(sides: dict[str, Side]) -> tuple[dict[str, Side], dict[str, str]]:
 
 def start_seconds(runs: int) -> float:
     """Median seconds of `distilled_pruning.py --help`."""
-    command = [sys.executable, str(SCRIPTS / "distilled_pruning.py"), "--help"]
+    command = [sys.executable, str(SCRIPTS.parent / "distilled_pruning.py"), "--help"]
     seconds = []
     for _ in range(runs):
         started = time.perf_counter()
@@ -360,7 +360,7 @@ def report(name: str, row: Mapping[str, Any]) -> None:
         print(f"  {label:40} {ratio:.2f}", flush=True)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog=program(), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -368,7 +368,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="timed runs of each side (medians of)")
     parser.add_argument("--json", help="file for the results; rows in it that are not measured now stay")
     parser.add_argument("--loaded", action="store_true", help="measure even if the machine is not idle")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     from kerasticket.files.json_files import write_json
 
     about = machine()

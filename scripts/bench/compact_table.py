@@ -1,6 +1,6 @@
 """What compacting gains: parameters, multiply-accumulates, file size and CPU latency before and after.
 
-    python scripts/compact_table.py                            # minutes; have the machine to yourself
+    python scripts/bench/compact_table.py                            # minutes; have the machine to yourself
 
 A ConvNet-3 and a ResNet-18 for CIFAR-10, half of whose channels are pruned, and as unstructured tickets of 95%
 sparsity. Masks are of magnitude at initialization and weights untrained: size and speed depend on neither.

@@ -1,6 +1,6 @@
 """Time against width, batch size, rounds and images: does anything grow faster than the work?
 
-    python scripts/growth.py    # on an idle machine; writes growth.png and growth.csv in assets
+    python scripts/bench/growth.py    # on an idle machine; writes growth.png and growth.csv in assets
 
 Each point is a process of its own and the median of `--runs` runs through `fit` with masks, augmentation and
 the IMP callback, ConvNet-3 in float32. Only the matrix work of wider layers may grow faster than proportionally.

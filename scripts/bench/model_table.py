@@ -1,7 +1,7 @@
 """Models of every kind on every backend: masked, trained, saved, loaded here and on another backend, stripped.
 
-    python scripts/model_table.py                              # all of them, about an hour on two cores
-    python scripts/model_table.py --models lstm nested         # those whose name has one of these in it
+    python scripts/bench/model_table.py                              # all of them, about an hour on two cores
+    python scripts/bench/model_table.py --models lstm nested         # those whose name has one of these in it
 
 Every cell is a process of its own under that backend, and what it saves is loaded by the next backend in another.
 --csv has a row per model and backend, "yes" for each step that has passed and the reason where one has not; rows

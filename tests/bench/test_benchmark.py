@@ -103,6 +103,11 @@ def test_a_side_that_dies_is_named_and_left_out():
 
 
 @pytest.mark.same_on_every_backend
+def test_the_start_of_the_main_command_is_measured():
+    assert 0 < benchmark.start_seconds(runs=1) < 60
+
+
+@pytest.mark.same_on_every_backend
 def test_fit_is_a_side():
     """It runs as often as asked, in the middle of a round or through whole ones."""
     for options in ({}, {"rounds": 1}, {"distilled": True}):

@@ -1,4 +1,4 @@
-"""How scripts end: one line and exit code 1 for what users can mend, and the name by which they were called."""
+"""How commands end: one line and exit code 1 for what users can mend, and the name by which they were called."""
 
 import errno
 import os
@@ -31,7 +31,7 @@ def test_faults_of_the_program_show_where_they_are():
 
 
 @pytest.mark.parametrize("preset", [[], ["--preset", "cifar10-cpu"]])
-def test_help_says_how_the_script_was_called(preset, monkeypatch, capsys):
+def test_help_says_how_the_command_was_called(preset, monkeypatch, capsys):
     monkeypatch.setattr(sys, "orig_argv", ["/usr/bin/python3", "scripts/distilled_pruning.py"])
     monkeypatch.setattr(sys, "argv", ["scripts/distilled_pruning.py"])
     with pytest.raises(SystemExit):

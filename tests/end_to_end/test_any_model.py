@@ -38,7 +38,7 @@ def test_every_step_and_the_other_backends(name, tmp_path):
     for other in others:
         environment = os.environ | {"KERAS_BACKEND": other}
         done = subprocess.run(
-            [sys.executable, "-c", code], cwd=ROOT / "scripts", env=environment, capture_output=True, text=True
+            [sys.executable, "-c", code], cwd=ROOT / "scripts/bench", env=environment, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
     assert others

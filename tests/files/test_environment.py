@@ -14,12 +14,12 @@ pytestmark = pytest.mark.same_on_every_backend
 
 
 def test_versions_and_backend_are_those_in_use(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["scripts/report.py", "--out", "x"])
+    monkeypatch.setattr(sys, "argv", ["scripts/hessian.py", "--out", "x"])
     found = environment()
     assert found["keras"] == keras.__version__
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
     assert found["backend"] == keras.config.backend()
-    assert found["command"] == "scripts/report.py --out x"
+    assert found["command"] == "scripts/hessian.py --out x"
     assert json.loads(json.dumps(found)) == found
 
 

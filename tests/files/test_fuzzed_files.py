@@ -16,7 +16,7 @@ def fuzz(folder: Path, seed: int, count: int, seconds: float) -> int:
     """How many mutants were read or refused as they must be."""
     root = Path(__file__).parents[2]
     command = [sys.executable, str(root / "tests" / "helpers" / "fuzz_files.py"), str(folder), str(seed), str(count)]
-    paths = os.pathsep.join([str(root), str(root / "scripts"), os.environ.get("PYTHONPATH", "")])
+    paths = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"PYTHONPATH": paths, "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds, check=False)
     found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]

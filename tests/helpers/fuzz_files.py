@@ -1,6 +1,6 @@
-"""Reads mutants of files of every kind in a process of its own, with scripts/ on its path.
+"""Reads mutants of files of every kind in a process of its own.
 
-    PYTHONPATH=.:scripts python tests/helpers/fuzz_files.py FOLDER SEED MUTANTS_OF_EACH_KIND
+    PYTHONPATH=. python tests/helpers/fuzz_files.py FOLDER SEED MUTANTS_OF_EACH_KIND
 
 Prints one line of JSON for each kind: how many mutants were refused and read, the longest time, the growth of memory,
 and what must not be. A mutant of a file with a digest is refused, or gives what was written; one without is refused,

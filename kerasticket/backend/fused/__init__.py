@@ -202,8 +202,8 @@ def _is_worth_transforming(x, kernel) -> bool:
     """Whether x is float32, its sides are known multiples of 4, and the channels enough to pay for the transforms.
 
     How many times as fast as oneDNN's convolution, gradients included (64 images of 4 to 32 pixels a side; AVX-512,
-    `scripts/benchmark.py --row winograd`): 32 x 32 channels 0.6, 64 x 64 0.8 to 1.1, 128 x 128 1.3 to 1.6, 256 x 256
-    1.6 to 2.1, 512 x 512 2.3. On CPUs without AVX-512 oneDNN's are slower, and these gain more.
+    `scripts/bench/benchmark.py --row winograd`): 32 x 32 channels 0.6, 64 x 64 0.8 to 1.1, 128 x 128 1.3 to 1.6,
+    256 x 256 1.6 to 2.1, 512 x 512 2.3. On CPUs without AVX-512 oneDNN's are slower, and these gain more.
     """
     sides, (channels, filters) = tuple(x.shape)[1:3], tuple(kernel.shape)[2:]
     if keras.backend.standardize_dtype(x.dtype) != "float32" or any(side is None or side % 4 for side in sides):

@@ -77,7 +77,7 @@ def check_rows(name: str, rows: Any, columns: tuple[str, ...]) -> None:
     expected = f"Expected rows for figures.{name}: a list of dicts with {', '.join(columns)}."
     if not isinstance(rows, (list, tuple)) or hasattr(rows, "_fields") or not rows:
         what = "none" if isinstance(rows, list) else f"a {type(rows).__name__}"
-        raise ValueError(f"{expected} Received: {what}. The CSV files of the scripts hold such rows.")
+        raise ValueError(f"{expected} Received: {what}. The CSV files of the commands hold such rows.")
     for row in rows:
         if not isinstance(row, Mapping):
             fields = getattr(row, "__dataclass_fields__", getattr(row, "_fields", ()))
