@@ -4,10 +4,11 @@ import warnings
 
 import keras
 import numpy as np
-from keras import ops
 
 from kerasticket import masks
+from kerasticket.backend import distribution
 from kerasticket.backend.keras_internals import all_layers, forget_compilation
+from kerasticket.backend.variables import array_of
 from kerasticket.layers.composite import masked_kind, plain_kind
 from kerasticket.layers.copies import duplicate
 from kerasticket.layers.masked import MASKED, MaskedWeight
@@ -71,15 +72,20 @@ def masked(model: keras.Model, *, where: Where | None = None, keep_dense: Where 
             f"Expected a model with kernels to mask. Received: '{model.name}', which has only "
             f"{list(maskable_weights(model))[:4]}, kept dense unless asked for. Pass where=, e.g. where='*'."
         )
+    with distribution.scope_of(model):
+        target = _held(model, paths)
+    _name_what_stays_dense(target)
+    return target
+
+
+def _held(model: keras.Model, paths: list[str]) -> keras.Model:
     if not conversion.can_be_copied(model):
         conversion.hold_all(model, paths)
         forget_compilation(model)
-        target = model
-    else:
-        target = duplicate(model)
-        conversion.hold_all(target, [*paths, *get_mask(model)])
-        set_params(target, get_params(model))
-    _name_what_stays_dense(target)
+        return model
+    target = duplicate(model)
+    conversion.hold_all(target, [*paths, *get_mask(model)])
+    set_params(target, get_params(model))
     return target
 
 
@@ -148,7 +154,7 @@ def set_params(model: keras.Model, params: Params, mask: Mask | None = None) -> 
 
 def get_mask(model: keras.Model) -> Mask:
     """The masks of a model as boolean arrays keyed by the path of the weight; empty if it has none."""
-    return {path: np.array(ops.convert_to_numpy(held.mask.value)) for path, held in masked_weights(model).items()}
+    return {path: array_of(held.mask) for path, held in masked_weights(model).items()}
 
 
 def set_mask(model: keras.Model, mask: Mask) -> None:

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 
 from kerasticket import masks
+from kerasticket.backend import distribution
 from kerasticket.files import json_text, typed
 from kerasticket.files.arrays import Arrays, with_manifest
 from kerasticket.files.atomic import atomic
@@ -200,6 +201,7 @@ class Ticket(Contents):
                 "This ticket is of a subclassed model, or one with layers inside your own: build that model, call it "
                 "once, then ticket.apply(kerasticket.masked(model))."
             )
+        distribution.check_scope(model)
         masking.set_params(model, self.params, self.mask)
         return model
 
