@@ -4,9 +4,13 @@ Devices are made before a backend starts, so each test runs a function of this f
 """
 
 import contextlib
+import functools
+import json
 import os
 import subprocess
 import sys
+import traceback
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -23,15 +27,27 @@ X = np.random.default_rng(0).normal(size=(16, 16, 16, 1)).astype("float32")
 Y = np.eye(10, dtype="float32")[np.arange(16) % 10]
 
 
-def run(program) -> None:
-    """Runs a function of this file in a new process with two devices."""
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory) -> dict[str, str]:
+    """What went wrong in each of `PROGRAMS`, "" if nothing did: all of them in one new process with two devices."""
     flags = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
     environment = os.environ | {"XLA_FLAGS": flags if BACKEND == "jax" else os.environ.get("XLA_FLAGS", "")}
-    command = [sys.executable, __file__, program.__name__]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=250, env=environment)
+    file = tmp_path_factory.mktemp("two_devices") / "outcomes.json"
+    command = [sys.executable, __file__, file.name]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250, env=environment, cwd=file.parent)
     assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(file.read_text())
 
 
+def outcome(program) -> str:
+    try:
+        program()
+    except Exception:
+        return traceback.format_exc()
+    return ""
+
+
+@functools.cache
 def two():
     """The distribution over both devices."""
     if BACKEND == "jax":
@@ -39,8 +55,7 @@ def two():
     import tensorflow as tf
 
     cpu = tf.config.list_physical_devices("CPU")[0]
-    with contextlib.suppress(RuntimeError):  # there already
-        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
@@ -115,7 +130,7 @@ def masks_and_rewinding() -> None:
         resumed = prune(model, batches, rounds=1, start=imp.tickets[1])
         for path, array in imp.tickets[2].params.items():
             np.testing.assert_array_equal(resumed.tickets[1].params[path], array)
-    model.fit(batches, verbose=0, shuffle=False)
+    kt.set_params(model, {path: np.ones_like(array) for path, array in kt.get_params(model).items()})
     ticket = kt.Ticket.load("ticket.keras")
     with distribution.scope():
         ticket.apply(model)
@@ -159,17 +174,15 @@ def new_masks_in_training() -> None:
     answers = model.predict(X, verbose=0)
     with distribution.scope():
         for plain in (kt.strip(model), kt.compact(model).model):
-            np.testing.assert_allclose(plain.predict(X, verbose=0), answers, atol=1e-5)
-        schedule = kt.pruning.Schedule(0.9, begin=1, end=3, unit="step", frequency=1)
-        model.fit(X, Y, batch_size=4, verbose=0, callbacks=[kt.callbacks.GradualPruning(schedule)])
+            np.testing.assert_allclose(plain(X), answers, atol=1e-5)
+        schedule = kt.pruning.Schedule(0.9, begin=0, end=1, unit="step", frequency=1)
+        model.fit(X, Y, batch_size=8, verbose=0, callbacks=[kt.callbacks.GradualPruning(schedule)])
     assert kt.sparsity(model) == pytest.approx(0.9, abs=1e-3)
     assert_mirrored(model)
 
-    criteria_and_paths(distribution)
 
-
-def criteria_and_paths(distribution) -> None:
-    found = []
+def criteria_and_paths() -> None:
+    distribution, found = two(), []
     for scope in (distribution.scope(), contextlib.nullcontext()):
         snip = kt.callbacks.PruneAtInitialization("snip", 0.5, data=(X, Y))
         with scope:
@@ -183,7 +196,7 @@ def criteria_and_paths(distribution) -> None:
     np.testing.assert_allclose(curve.loss, expected_curve.loss, rtol=1e-3)
 
 
-def recipes_and_refusals() -> None:
+def recipes_and_uneven_batches() -> None:
     distribution, data = two(), kt.data.load("digits", images_per_class=4)
     recipe, found = kt.training.Recipe(epochs=4, batch_size=8, passes_per_epoch=2, milestones=(0.5,)), []
     for scope in (contextlib.nullcontext(), distribution.scope()):
@@ -194,7 +207,6 @@ def recipes_and_refusals() -> None:
     assert found[0][1] == pytest.approx(found[1][1], rel=1e-3)
     with distribution.scope():
         refuse_uneven_batches(model, data)
-    refuse_other_scopes(distribution)
 
 
 def refuse_uneven_batches(model: keras.Model, data) -> None:
@@ -210,8 +222,8 @@ def refuse_uneven_batches(model: keras.Model, data) -> None:
         assert 0 <= kt.training.evaluate(model, odd, batch_size=8)["accuracy"] <= 1
 
 
-def refuse_other_scopes(distribution) -> None:
-    plain, batches = network(), augmented()
+def other_scopes() -> None:
+    distribution, plain, batches = two(), network(), augmented()
     masked = kt.masked(plain)
     with distribution.scope():
         for make in (lambda: kt.masked(plain), lambda: prune(compiled(masked), batches), kt.Ticket.dense(masked).model):
@@ -240,25 +252,34 @@ def sharded_weights() -> None:
 
 
 @two_devices
-def test_a_search_finds_the_masks_of_one_device_and_rewinds_all(tmp_path, monkeypatch):
+def test_a_search_finds_the_masks_of_one_device_and_rewinds_all(outcomes):
     """As it is on one device for the same batches; `TOLERANCE` of the entries may differ, and none was seen to."""
-    monkeypatch.chdir(tmp_path)
-    run(masks_and_rewinding)
+    assert not outcomes["masks_and_rewinding"]
 
 
 @two_devices
-def test_zeros_stay_on_all_devices_and_criteria_and_paths_are_those_of_one():
-    run(new_masks_in_training)
+def test_zeros_stay_on_all_devices_under_masks_that_come_later(outcomes):
+    assert not outcomes["new_masks_in_training"]
 
 
 @two_devices
-def test_recipes_train_as_on_one_device_and_what_would_not_is_refused():
-    run(recipes_and_refusals)
+def test_criteria_and_linear_paths_are_those_of_one_device(outcomes):
+    assert not outcomes["criteria_and_paths"]
+
+
+@two_devices
+def test_recipes_train_as_on_one_device_and_uneven_batches_are_refused(outcomes):
+    assert not outcomes["recipes_and_uneven_batches"]
+
+
+@two_devices
+def test_models_of_other_scopes_and_statistics_of_each_device_are_refused(outcomes):
+    assert not outcomes["other_scopes"]
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="Keras has it on JAX alone")
-def test_sharded_weights_have_sharded_masks():
-    run(sharded_weights)
+def test_sharded_weights_have_sharded_masks(outcomes):
+    assert not outcomes["sharded_weights"]
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="JAX has it")
@@ -281,5 +302,11 @@ def test_one_of_several_processes_of_torch_is_refused(monkeypatch):
         prune(compiled(kt.masked(network())), augmented())
 
 
+PROGRAMS = [
+    *(masks_and_rewinding, new_masks_in_training, criteria_and_paths, recipes_and_uneven_batches, other_scopes),
+    *([sharded_weights] if BACKEND == "jax" else []),
+]
 if __name__ == "__main__":
-    globals()[sys.argv[1]]()
+    two()
+    found = {program.__name__: outcome(program) for program in PROGRAMS}
+    Path(sys.argv[1]).write_text(json.dumps(found))
