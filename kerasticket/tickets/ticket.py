@@ -190,7 +190,8 @@ class Ticket(Contents):
         """A new masked Keras model that is this ticket, not compiled.
 
         Raises:
-            ValueError: the ticket is of a model that Keras cannot build again, a subclassed one for instance.
+            ValueError: the ticket is of a model that Keras cannot build again, a subclassed one for instance, or of one
+                that was made in another scope of a distribution than is open: load its file there.
         """
         if self.template is not None:
             model = duplicate(self.template)

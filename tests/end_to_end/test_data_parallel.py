@@ -42,7 +42,7 @@ def outcomes(tmp_path_factory) -> dict[str, str]:
 def outcome(program) -> str:
     try:
         program()
-    except Exception:
+    except (Exception, pytest.fail.Exception):
         return traceback.format_exc()
     return ""
 
