@@ -34,7 +34,7 @@ def outcomes(tmp_path_factory) -> dict[str, str]:
     environment = os.environ | {"XLA_FLAGS": flags if BACKEND == "jax" else os.environ.get("XLA_FLAGS", "")}
     file = tmp_path_factory.mktemp("two_devices") / "outcomes.json"
     command = [sys.executable, __file__, file.name]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=250, env=environment, cwd=file.parent)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment, cwd=file.parent)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(file.read_text())
 
