@@ -12,6 +12,7 @@ from keras import ops
 from kerasticket.analysis.objective import Batch, check_deterministic, read
 from kerasticket.backend import autodiff
 from kerasticket.backend.keras_internals import all_layers
+from kerasticket.backend.variables import array_of
 from kerasticket.data.pipeline import Data
 from kerasticket.models.paths import named_variables
 from kerasticket.params import is_float
@@ -65,7 +66,7 @@ class Curvature:
         self.batches = [(_tensor(x, dtype), _tensor(y, dtype), len(x) / self.examples) for x, y in pairs]
         paths = {id(variable): path for path, variable in named_variables(model).items()}
         self.variables = {paths[id(variable)]: variable for variable in model.trainable_variables}
-        self._values = {path: np.array(ops.convert_to_numpy(v)) for path, v in self.variables.items()}
+        self._values = {path: array_of(v) for path, v in self.variables.items()}
         mask = get_mask(model)
         self.surviving = {path: mask.get(path, np.ones(v.shape, bool)) for path, v in self._values.items()}
         self.size = sum(int(np.count_nonzero(kept)) for kept in self.surviving.values())
@@ -98,7 +99,7 @@ class Curvature:
     def _check_values(self) -> None:
         if not self.size:
             raise ValueError(f"Expected a model with trainable weights. Received: '{self.model.name}', without any.")
-        every = {path: ops.convert_to_numpy(v) for path, v in named_variables(self.model).items()}
+        every = {path: array_of(v) for path, v in named_variables(self.model).items()}
         broken = [path for path, array in every.items() if not np.isfinite(array).all()]
         if broken:
             raise ValueError(f"Expected finite weights. Received: NaN or infinity at {broken}.")

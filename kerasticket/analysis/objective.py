@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from kerasticket.backend import autodiff
+from kerasticket.backend.variables import array_of
 from kerasticket.data.pipeline import Data, check_pair, pipeline
 from kerasticket.models.paths import SEED_STATE, masked_weights, named_variables
 from kerasticket.params import Params, mismatch
@@ -150,9 +151,9 @@ def read(data: Any, batch_size: int) -> Iterator[Batch]:
 
 def check_deterministic(model: keras.Model, inputs: np.ndarray) -> None:
     """Raises ValueError if inference draws random numbers; the layers are named."""
-    trainable = [np.array(ops.convert_to_numpy(variable)) for variable in model.trainable_variables]
+    trainable = [array_of(variable) for variable in model.trainable_variables]
     names = [path if path else "" for path in _paths(model)[1]]
-    other = [ops.convert_to_tensor(np.array(ops.convert_to_numpy(v)), v.dtype) for v in model.non_trainable_variables]
+    other = [ops.convert_to_tensor(array_of(v), v.dtype) for v in model.non_trainable_variables]
     tensors = [ops.convert_to_tensor(value) for value in trainable]
     inputs = ops.convert_to_tensor(inputs)
     once, state = model.stateless_call(tensors, other, inputs, **autodiff.mode(model, False))
@@ -262,6 +263,6 @@ def _fixed_values(model: keras.Model) -> list:
     fixed = [
         variable for variable, path in zip(model.non_trainable_variables, _paths(model)[1], strict=True) if not path
     ]
-    arrays = [np.array(ops.convert_to_numpy(variable.value)) for variable in fixed]
+    arrays = [array_of(variable) for variable in fixed]
     held = [np.ones_like(array) if id(v) in masks else array for v, array in zip(fixed, arrays, strict=True)]
     return [ops.convert_to_tensor(array, variable.dtype) for array, variable in zip(held, fixed, strict=True)]

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from kerasticket.backend.keras_internals import all_layers, keras_mask, takes_training
 from kerasticket.backend.precision import at_least_float32
+from kerasticket.backend.variables import array_of
 
 Function = Callable[..., Any]
 
@@ -49,8 +49,7 @@ def functional_loss(model: keras.Model, loss: Callable[[Any, Any], Any], *, trai
         raise ValueError(f"Expected a built model: call it on data first. Received: model={model.name!r}, not built")
     # Copied through NumPy: on JAX, the next fit deletes the buffers of the variables.
     constants = [
-        ops.convert_to_tensor(np.array(ops.convert_to_numpy(variable)), variable.dtype)
-        for variable in model.non_trainable_variables
+        ops.convert_to_tensor(array_of(variable), variable.dtype) for variable in model.non_trainable_variables
     ]
 
     def mean_loss(trainable_values, inputs, targets):

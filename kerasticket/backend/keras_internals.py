@@ -173,6 +173,14 @@ class Watched(keras.Variable):
         self.assigned()
 
 
+def lay_as(variable: keras.Variable, other: keras.Variable) -> None:
+    """On JAX, puts a variable on the devices where another one of its shape lies, which `keras.distribution` chose."""
+    layout = getattr(other, "_layout", None)
+    if layout is not None:
+        variable._layout = layout
+        variable._direct_assign(variable._value)
+
+
 def set_constraint(variable: keras.Variable, constraint: Callable | None) -> None:
     """Sets what Keras optimizers apply after each step, also where they are given TensorFlow's own variable."""
     variable.constraint = constraint

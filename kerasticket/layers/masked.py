@@ -13,7 +13,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from kerasticket.backend.keras_internals import Hooked, variable_of
+from kerasticket.backend.keras_internals import Hooked, lay_as, variable_of
+from kerasticket.backend.variables import array_of
 from kerasticket.layers import constraints
 from kerasticket.layers.traits import TRAITS
 
@@ -51,7 +52,7 @@ class MaskedWeight:
                 f"Received: dtype {mask.dtype}, shape {mask.shape}."
             )
         self.mask.assign(mask)
-        self.variable.assign(np.where(mask, ops.convert_to_numpy(self.variable.value), 0))
+        self.variable.assign(np.where(mask, array_of(self.variable), 0))
 
 
 class _Held:
@@ -80,7 +81,7 @@ class _Held:
         """Raises ValueError if the attribute is not its variable, as where a class standardizes weights in it."""
         if self.plain is None or self.plain.fget.__module__.startswith("keras."):
             return
-        raw = ops.convert_to_numpy(variable_of(layer, self.weight).value)
+        raw = array_of(variable_of(layer, self.weight))
         if not np.array_equal(raw, ops.convert_to_numpy(self.plain.__get__(layer))):
             raise ValueError(
                 f"Expected a layer whose '{self.weight}' is its variable. Received: '{layer.name}', whose class "
@@ -152,6 +153,7 @@ class Masked(Hooked):
                     mask = self.add_weight(  # type: ignore[attr-defined]
                         name=mask_name(weight), shape=like.shape, initializer=_all_kept(like), **options
                     )
+                lay_as(mask, like)
                 setattr(self, mask_name(weight), mask)
                 constraints.hold(like, mask)
 
@@ -176,7 +178,7 @@ class Masked(Hooked):
     def save_own_variables(self, store) -> None:
         super().save_own_variables(store)  # type: ignore[misc]  # pruned weights are exact zeros
         for one in () if self._numbers_weights else self.held:
-            store[mask_name(one.name)] = ops.convert_to_numpy(one.mask.value)
+            store[mask_name(one.name)] = array_of(one.mask)
 
     def load_own_variables(self, store) -> None:
         super().load_own_variables(store)  # type: ignore[misc]

@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from kerasticket.backend.keras_internals import all_layers, has_value
+from kerasticket.backend.variables import array_of
 
 Changes = Iterable[tuple[Any, str, Any]]
 _ABSENT = object()
@@ -74,7 +74,7 @@ class _State:
         known = [*model.variables, *getattr(model, "metrics_variables", ()), *getattr(optimizer, "variables", ())]
         # On JAX, `fit` holds the values itself within an epoch.
         self.variables = {id(v): v for v in known if has_value(v)}
-        self.arrays = {number: _array(variable) for number, variable in self.variables.items()}
+        self.arrays = {number: array_of(variable) for number, variable in self.variables.items()}
         self.trains = {number: variable.trainable for number, variable in self.variables.items()}
         self.layers = [(one, type(one), dict(vars(one))) for one in all_layers(model)]
 
@@ -92,13 +92,9 @@ class _State:
                 variable.trainable = self.trains[number]
 
 
-def _array(variable: keras.Variable) -> np.ndarray:
-    return np.array(ops.convert_to_numpy(variable.value))
-
-
 def _holds(variable: keras.Variable, array: np.ndarray) -> bool:
     """Whether the variable has this value to the bit; on JAX an interrupted `evaluate` leaves it without any."""
     if not has_value(variable):
         return False
-    now = _array(variable)
+    now = array_of(variable)
     return now.dtype == array.dtype and now.tobytes() == array.tobytes()

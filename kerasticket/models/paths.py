@@ -15,9 +15,9 @@ from typing import TypeVar
 
 import keras
 import numpy as np
-from keras import ops
 
 from kerasticket.backend.keras_internals import all_layers, sublayers, variable_of
+from kerasticket.backend.variables import array_of
 from kerasticket.layers.composite import is_class_name, masked_kind
 from kerasticket.layers.masked import Masked, MaskedWeight
 from kerasticket.params import Params
@@ -43,7 +43,7 @@ def raw_params(model: keras.Layer) -> Params:
 
     Seed states are int64 here on every backend (Keras holds them as uint32 on JAX, int64 elsewhere).
     """
-    arrays = {path: np.array(ops.convert_to_numpy(variable.value)) for path, variable in named_variables(model).items()}
+    arrays = {path: array_of(variable) for path, variable in named_variables(model).items()}
     return {path: a.astype(np.int64) if path.endswith(SEED_STATE) else a for path, a in arrays.items()}
 
 

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from kerasticket import masks
+from kerasticket.backend.variables import array_of
 from kerasticket.checks import check_seed, choose
 from kerasticket.layers.restoring import lent
 from kerasticket.masks import Mask, Scores
@@ -110,7 +111,7 @@ class PruneAtInitialization(keras.callbacks.Callback):
         if self.ticket is not None:
             return masks.is_nested(mask, self.ticket.mask)  # pruned further, perhaps, by another callback
         begun = getattr(self.model.optimizer, "iterations", None)
-        if begun is None or not int(keras.ops.convert_to_numpy(begun)) or not mask:
+        if begun is None or not int(array_of(begun)) or not mask:
             return False
         return self._allocation.is_at(self.model, self.sparsity)
 

@@ -3,6 +3,7 @@
 import keras
 
 from kerasticket import masks
+from kerasticket.backend.variables import array_of
 from kerasticket.masks import Mask
 from kerasticket.tickets import masking
 
@@ -48,4 +49,4 @@ class Clock:
 def iterations(model: keras.Model) -> int:
     """Steps that the optimizer has made, those that gather gradients too; 0 before it is built."""
     counts = [variable for variable in model.optimizer.variables if variable.name == "iteration"]
-    return int(keras.ops.convert_to_numpy(counts[0].value)) if counts else 0
+    return int(array_of(counts[0])) if counts else 0

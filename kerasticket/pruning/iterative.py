@@ -13,6 +13,7 @@ import numpy as np
 from kerasticket import masks
 from kerasticket.checks import check_choice, check_seed
 from kerasticket.data.positions import move, pipelines_in
+from kerasticket.data.shares import check_shares
 from kerasticket.masks import Mask
 from kerasticket.params import Params, differing
 from kerasticket.pruning import criteria
@@ -165,6 +166,7 @@ class IterativeMagnitudePruning(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         check_model(self.model)
+        check_shares(self._pipeline, self.model)
         if self.params.get("epochs") != self.total_epochs:
             raise ValueError(
                 f"Expected fit(epochs=imp.total_epochs), that is {self.total_epochs}: {self.rounds} rounds of "

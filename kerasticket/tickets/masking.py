@@ -4,10 +4,11 @@ import warnings
 
 import keras
 import numpy as np
-from keras import ops
 
 from kerasticket import masks
+from kerasticket.backend import distribution
 from kerasticket.backend.keras_internals import all_layers, forget_compilation
+from kerasticket.backend.variables import array_of
 from kerasticket.layers.composite import masked_kind, plain_kind
 from kerasticket.layers.copies import duplicate
 from kerasticket.layers.masked import MASKED, MaskedWeight
@@ -39,6 +40,24 @@ def masked(model: keras.Model, *, where: Where | None = None, keep_dense: Where 
     make layers inside, refuse `save` and `get_config` from then on, for Keras would make them again without masks;
     write tickets or weights instead.
 
+    One network on several devices: make the model or load its ticket, mask and compile it in the scope of a
+    `keras.distribution.DataParallel` on JAX, or of a `tf.distribute.MirroredStrategy` on TensorFlow.
+
+        with keras.distribution.DataParallel().scope():  # on TensorFlow: tf.distribute.MirroredStrategy().scope()
+            model = kt.masked(make_model())
+            model.compile(optimizer, loss)
+            model.fit(batches, epochs=imp.total_epochs, callbacks=[imp], shuffle=False)
+
+    Weights and masks then are the same on all devices, and pruned weights exactly zero on each. Masks are those of one
+    device for the same batches, but where rounding turns the order of two weights, as gradients are summed over shares
+    of a batch. JAX refuses batches of which the devices cannot have equal shares, and so do the functions here that are
+    given the pipeline. On TensorFlow, where BatchNormalization needs `synchronized=True`, some things are not as on one
+    device: of a smaller share the examples count for more, dropout draws the same units on each device, and a pipeline
+    begins an epoch later unless it is moved (`IterativeMagnitudePruning(pipeline=)`, `kt.training.train`), for Keras
+    tries out its first batch. Analyses compute on one device, with the same numbers. A `ModelParallel` lays each mask
+    as its weight. On torch Keras distributes nothing; pruned weights stay zero under DistributedDataParallel in a loop
+    of your own, with a ticket that was found in one process.
+
     Args:
         model: a built model. Layers whose names Keras chose, or may have chosen, are numbered by class and position
             in the paths of masks and tickets: "dense", "dense_1" in the order of the model.
@@ -52,7 +71,8 @@ def masked(model: keras.Model, *, where: Where | None = None, keep_dense: Where 
     Raises:
         ValueError: the model is not built or has no layer that can be masked; something in `where` or `keep_dense`
             matches nothing, only what cannot be masked, or one layer by its path and another by its name; a layer
-            has LoRA or is quantized.
+            has LoRA or is quantized; the model was made in another scope than that which is open, or a
+            keras.distribution is set on another backend than JAX.
 
     Warns:
         UserWarning: kernels that cannot be masked, of layers of your own, are named.
@@ -71,15 +91,20 @@ def masked(model: keras.Model, *, where: Where | None = None, keep_dense: Where 
             f"Expected a model with kernels to mask. Received: '{model.name}', which has only "
             f"{list(maskable_weights(model))[:4]}, kept dense unless asked for. Pass where=, e.g. where='*'."
         )
+    with distribution.scope_of(model):
+        target = _held(model, paths)
+    _name_what_stays_dense(target)
+    return target
+
+
+def _held(model: keras.Model, paths: list[str]) -> keras.Model:
     if not conversion.can_be_copied(model):
         conversion.hold_all(model, paths)
         forget_compilation(model)
-        target = model
-    else:
-        target = duplicate(model)
-        conversion.hold_all(target, [*paths, *get_mask(model)])
-        set_params(target, get_params(model))
-    _name_what_stays_dense(target)
+        return model
+    target = duplicate(model)
+    conversion.hold_all(target, [*paths, *get_mask(model)])
+    set_params(target, get_params(model))
     return target
 
 
@@ -148,7 +173,7 @@ def set_params(model: keras.Model, params: Params, mask: Mask | None = None) -> 
 
 def get_mask(model: keras.Model) -> Mask:
     """The masks of a model as boolean arrays keyed by the path of the weight; empty if it has none."""
-    return {path: np.array(ops.convert_to_numpy(held.mask.value)) for path, held in masked_weights(model).items()}
+    return {path: array_of(held.mask) for path, held in masked_weights(model).items()}
 
 
 def set_mask(model: keras.Model, mask: Mask) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from kerasticket.backend.keras_internals import all_layers, own_iterations, trained_variables
+from kerasticket.backend.variables import array_of
 from kerasticket.masks import Mask
 from kerasticket.models.paths import named_variables
 from kerasticket.params import Params
@@ -145,7 +145,7 @@ def mask_slots(model: keras.Model, mask: Mask) -> None:
     for key, variable in _variables(model, optimizers_of(model)).items():
         kept = mask.get(_path(key))
         if kept is not None and kept.shape == tuple(variable.shape):
-            variable.assign(_zeroed(np.array(ops.convert_to_numpy(variable.value)), kept))
+            variable.assign(_zeroed(array_of(variable), kept))
 
 
 def masked_state(state: Params, mask: Mask) -> Params:
@@ -206,7 +206,7 @@ def _learning_rates(model: keras.Model) -> dict[str, keras.Variable]:
 
 
 def _arrays(variables: dict[str, keras.Variable]) -> Params:
-    return {key: _portable(np.array(ops.convert_to_numpy(v.value))) for key, v in variables.items()}
+    return {key: _portable(array_of(v)) for key, v in variables.items()}
 
 
 def _portable(array: np.ndarray) -> np.ndarray:

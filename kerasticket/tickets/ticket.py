@@ -18,6 +18,7 @@ import keras
 import numpy as np
 
 from kerasticket import masks
+from kerasticket.backend import distribution
 from kerasticket.files import json_text, typed
 from kerasticket.files.arrays import Arrays, with_manifest
 from kerasticket.files.atomic import atomic
@@ -189,7 +190,8 @@ class Ticket(Contents):
         """A new masked Keras model that is this ticket, not compiled.
 
         Raises:
-            ValueError: the ticket is of a model that Keras cannot build again, a subclassed one for instance.
+            ValueError: the ticket is of a model that Keras cannot build again, a subclassed one for instance, or of one
+                that was made in another scope of a distribution than is open: load its file there.
         """
         if self.template is not None:
             model = duplicate(self.template)
@@ -200,6 +202,7 @@ class Ticket(Contents):
                 "This ticket is of a subclassed model, or one with layers inside your own: build that model, call it "
                 "once, then ticket.apply(kerasticket.masked(model))."
             )
+        distribution.check_scope(model)
         masking.set_params(model, self.params, self.mask)
         return model
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import keras
 
-from kerasticket.backend import fused
+from kerasticket.backend import distribution, fused
 from kerasticket.data import Augmentation, pipeline
 from kerasticket.data.pipeline import Data
 from kerasticket.data.positions import move
+from kerasticket.data.shares import check_shares
 from kerasticket.files.atomic import atomic, check_writable
 from kerasticket.layers.restoring import lent
 from kerasticket.training import classifier_outputs
@@ -102,7 +103,7 @@ class Recipe:
             optimizer=self._optimizer(steps),
             loss=classifier_outputs.cross_entropy(model, _shape_of_one(dataset), _shape_of_one(dataset, labels=True)),
             metrics=["accuracy"],
-            steps_per_execution=fused.steps_per_execution(),
+            steps_per_execution=fused.steps_per_execution(distribution.devices_of(model)),
         )
 
     def _optimizer(self, steps_per_pass: int) -> SGD:
@@ -158,7 +159,8 @@ def train(
 
     Raises:
         ValueError: no epoch is left to train, the CSV's folder cannot be written to, the network has not an output
-            for each class, or it is compiled with a cross-entropy for logits and ends in probabilities, or the reverse.
+            for each class, or it is compiled with a cross-entropy for logits and ends in probabilities, or the reverse;
+            what several devices cannot share, see `kerasticket.masked`.
         FloatingPointError: the loss is not finite; round and epoch are named.
     """
     if not 0 <= first_epoch < recipe.keras_epochs:
@@ -167,7 +169,10 @@ def train(
         check_writable(Path(csv).parent)
     dataset = recipe.pipeline(data, data_order) if isinstance(data, Data) else data
     if not getattr(model, "compiled", False):
-        recipe.compile(model, dataset)
+        with distribution.scope_of(model):
+            recipe.compile(model, dataset)
+    check_shares(dataset, model)
+    distribution.check_training(model)
     classifier_outputs.check_loss(model, _shape_of_one(dataset))
     log = EpochLog(recipe)
     model.fit(
@@ -197,12 +202,13 @@ def evaluate(model: keras.Model, data, *, batch_size: int = 256) -> dict[str, fl
 
     Raises:
         ValueError: the model is not compiled, has no accuracy among its metrics, or has a cross-entropy for logits and
-            ends in probabilities, or the reverse.
+            ends in probabilities, or the reverse; batches that several devices cannot share.
     """
     dataset = pipeline(data, batch_size=batch_size, shuffle=False) if isinstance(data, Data) else data
     if not getattr(model, "compiled", False):
         raise ValueError(f"Expected a compiled model. Received: '{model.name}'. Call recipe.compile(model, pipeline).")
     classifier_outputs.check_loss(model, _shape_of_one(dataset))
+    check_shares(dataset, model, training=False)
     with lent(model):
         metrics = model.evaluate(dataset, verbose=0, return_dict=True)
     if "accuracy" not in metrics:

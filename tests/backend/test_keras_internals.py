@@ -1,5 +1,6 @@
 """Each use of private Keras against what Keras shows in public."""
 
+import contextlib
 import inspect
 
 import keras
@@ -172,6 +173,18 @@ def test_a_watched_variable_hears_of_every_assignment():
     variable.assign_add(np.ones(2))
     assert variable.count == before + 2
     np.testing.assert_array_equal(ops.convert_to_numpy(variable), [2, 2])
+
+
+def test_a_variable_lies_where_another_does():
+    """On one device there is nothing to see but that values stay; two are in end_to_end/test_data_parallel.py."""
+    scope = keras.distribution.DataParallel(devices=["cpu:0"]).scope if BACKEND == "jax" else contextlib.nullcontext
+    with scope():
+        there = keras.Variable([1.0, 2.0])
+    variable = keras.Variable([3.0, 4.0])
+    internals.lay_as(variable, there)
+    np.testing.assert_array_equal(variable.numpy() if BACKEND != "torch" else variable.value.detach(), [3, 4])
+    if BACKEND == "jax":
+        assert variable.value.sharding == there.value.sharding
 
 
 def test_a_constraint_set_later_is_applied_by_a_step():

@@ -64,6 +64,12 @@ def test_several_steps_in_one_execution_are_the_same_steps(digits):
     assert (steps, rows) == (other_steps, other_rows) == (48, rows)
 
 
+def test_several_devices_make_one_step_at_a_time_on_tensorflow():
+    """Which fails at the end of the data otherwise: see end_to_end/test_data_parallel.py."""
+    expected = fused.steps_per_execution() if keras.backend.backend() == "jax" else 1
+    assert fused.steps_per_execution(2) == expected
+
+
 def test_evaluate_equals_a_hand_count(digits):
     model, test = network(), digits[1]
     RECIPE.compile(model, RECIPE.pipeline(digits[0], 0))

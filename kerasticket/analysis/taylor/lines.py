@@ -19,6 +19,7 @@ from kerasticket.analysis.taylor.graph import Step, steps_of
 from kerasticket.analysis.taylor.jets import Jet, Lines
 from kerasticket.backend import autodiff
 from kerasticket.backend.keras_internals import has_logits_behind, keras_mask
+from kerasticket.backend.variables import array_of
 
 BUDGET = 2**26  # bytes for the jets of the coordinates that are computed at a time
 ALIVE = 8  # tensors as large as a jet's that a rule holds at a time
@@ -134,7 +135,7 @@ def _variables(step: Step) -> list[keras.Variable]:
 
 def _value(variable: keras.Variable):
     """A copy: on JAX, the next fit deletes the buffers of the variables."""
-    return ops.convert_to_tensor(np.array(ops.convert_to_numpy(variable)), variable.dtype)
+    return ops.convert_to_tensor(array_of(variable), variable.dtype)
 
 
 def _with_values(step: Step, function: Callable, values: list, *arguments):

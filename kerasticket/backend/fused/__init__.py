@@ -57,10 +57,14 @@ def fast_forms() -> bool:
 _STEPS = {"tensorflow": 20, "jax": 20}  # Keras has no other number than 1 on torch
 
 
-def steps_per_execution() -> int:
+def steps_per_execution(devices: int = 1) -> int:
     """How many training steps Keras should run before it returns to Python, which takes 1 to 3 ms a time.
 
-    The numbers are those of single steps. Callbacks are called after each execution.
+    The numbers are those of single steps. Callbacks are called after each execution. On several devices it is one on
+    TensorFlow 2.21, which fails at the end of the data otherwise.
+
+    Args:
+        devices: how many share each step.
 
     Example:
 
@@ -68,6 +72,8 @@ def steps_per_execution() -> int:
     ...     steps_per_execution()
     1
     """
+    if devices > 1 and keras.config.backend() == "tensorflow":
+        return 1
     return 1 if _mode == "never" else _STEPS.get(keras.config.backend(), 1)
 
 

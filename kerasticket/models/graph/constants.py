@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from kerasticket.backend.variables import array_of
 from kerasticket.layers.normalization import BatchNormalization, InstanceNormalization
 from kerasticket.models.graph.calls import Shape, shapes, through
 from kerasticket.models.graph.channel_rules import COMPARING, POINTWISE, SPATIAL, axes_of_kernel
@@ -39,7 +40,7 @@ class Constants:
     def __init__(self, model: keras.Model, unknown: set[int]):
         """`unknown`: ids of calls through which channels are not followed."""
         self.readings: dict[int, Reading] = {}
-        self._arrays = {id(v): np.asarray(ops.convert_to_numpy(v.value)) for v in named_variables(model).values()}
+        self._arrays = {id(v): array_of(v) for v in named_variables(model).values()}
 
         def visit(call, inputs: list[np.ndarray]) -> list[np.ndarray]:
             rule = None if id(call) in unknown else CONSTANTS.get(type(call.operation))

@@ -11,6 +11,7 @@ from keras import ops
 from kerasticket.backend import autodiff
 from kerasticket.backend.keras_internals import all_layers, keras_mask, policy_changes
 from kerasticket.backend.precision import LOW_PRECISION
+from kerasticket.backend.variables import array_of
 from kerasticket.data.pipeline import Data, check_pair, pipeline
 from kerasticket.layers.restoring import lent
 from kerasticket.masks import Mask
@@ -48,7 +49,7 @@ def _sources(model: keras.Model, params: Params, mask: Mask, variables: list) ->
             return path
         held = mask.get(masks.get(id(variable), ""))
         array = held if path is None else params.get(path, held)
-        array = np.array(ops.convert_to_numpy(variable.value)) if array is None else array
+        array = array_of(variable) if array is None else array
         return ops.convert_to_tensor(array, variable.dtype)
 
     return [source(variable) for variable in variables]
