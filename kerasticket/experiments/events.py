@@ -20,7 +20,8 @@ class Event:
             "given back": its worker died, and another takes it.
         job: the job's name; "" for what concerns the whole study.
         worker: where: "" in this process, else the worker's name.
-        amount: work that was done or, of "plan" and "begin", lies ahead; in images shown to a network, where it is that.
+        amount: work that was done or, of "plan" and "begin", lies ahead; of searches and trainings in images shown to
+            a network.
         text: what a reader is told.
         time: seconds since the epoch.
     """
