@@ -12,6 +12,7 @@ import kerasticket as kt
 from kerasticket.checks import check_choice
 from kerasticket.experiments import networks
 from kerasticket.experiments.config import FREE, SEARCHED, Config
+from kerasticket.experiments.elsewhere import elsewhere, files_of
 from kerasticket.experiments.events import Event, Listener, ignore
 from kerasticket.experiments.executors.threads import threads_here
 from kerasticket.experiments.images import DIGESTS, Images, Own, StudyImages, load_data
@@ -43,6 +44,14 @@ class Settings:
     def worker(self) -> "Experiment":
         """An experiment that does jobs in this process; its run is another's to lock."""
         return Experiment.load(self)
+
+    def files(self) -> dict[str, Path]:
+        """Files of this machine that a worker of another one needs, by the names that they have there."""
+        return files_of(self.config)
+
+    def elsewhere(self, folder: Path, out: Path) -> "Settings":
+        """Settings of a worker that has these files in a folder, and the files of jobs in another one."""
+        return dataclasses.replace(self, config=elsewhere(self.config, folder, out))
 
 
 @dataclasses.dataclass
