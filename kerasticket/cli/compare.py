@@ -55,18 +55,18 @@ def main(
 def compare(config: Config, names: list[str], csv_path: Path, execution: Execution) -> None:
     """Finds and trains the tickets of all sets, one after the other."""
     from kerasticket.experiments.distilled_pruning import finish
-    from kerasticket.experiments.experiment import Experiment
+    from kerasticket.experiments.study import PruningStudy, Settings
     from kerasticket.files.rows import write_rows
 
     found = sets(config, names)
-    experiments = {name: Experiment.open(of_set(config, name, each)) for name, each in found.items()}
+    studies = {name: PruningStudy.open(Settings(of_set(config, name, each))) for name, each in found.items()}
     rows: list[dict] = []
-    for name, experiment in experiments.items():
-        print("\n".join(["", name, *experiment.about(), ""]))
+    for name, study in studies.items():
+        print("\n".join(["", name, *study.experiment.about(), ""]))
         with Progress() as progress:
-            finish(experiment, listener=progress, **execution.options())
+            finish(study, listener=progress, **execution.options())
         about = {"set": name, "space": found[name].space, "images": len(found[name])}
-        rows += [about | {column: row[column] for column in COLUMNS} for row in experiment.run_folder.results()]
+        rows += [about | {column: row[column] for column in COLUMNS} for row in study.experiment.run.results()]
         write_rows(rows, csv_path)
     show(rows)
 

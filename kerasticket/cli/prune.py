@@ -27,15 +27,18 @@ def main(config: Config, execution: Execution = Execution()) -> None:  # noqa: B
     from kerasticket.experiments.costs import estimate
     from kerasticket.experiments.distilled_pruning import finish
     from kerasticket.experiments.experiment import Experiment
+    from kerasticket.experiments.study import PruningStudy, Settings
 
     started = time.perf_counter()
     if execution.dry_run:
-        plan_table.show(estimate(Experiment.checked(config), execution.count()), config.out)
+        experiment = Experiment.load(config)
+        experiment.check()
+        plan_table.show(estimate(experiment, execution.count()), config.out)
         return
-    experiment = Experiment.open(config)
-    print("\n".join(experiment.about()) + "\n")
-    with Progress(log=experiment.folder / "events.jsonl") as progress:
-        run = finish(experiment, listener=progress, **execution.options())
+    study = PruningStudy.open(Settings(config))
+    print("\n".join(study.experiment.about()) + "\n")
+    with Progress(log=study.folder / "events.jsonl") as progress:
+        run = finish(study, listener=progress, **execution.options())
     accuracy_table.show(run.results(), f"{config.dataset}, {config.model}")
     print(f"\n{time.perf_counter() - started:.0f} s; everything lies in {Path(config.out).resolve()}")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kerasticket.experiments.experiment import Experiment
 from kerasticket.experiments.job import Job
+from kerasticket.experiments.plan import plan
 
 STEPS = 20  # of training, by which a machine without results is measured
 LARGE = ("ticket.keras", "trained.keras")
@@ -55,14 +56,14 @@ class Estimate:
 
 def estimate(experiment: Experiment, workers: int = 1) -> Estimate:
     """Measures this machine, by the run's finished trainings or by a few steps of one, and looks at the plan."""
-    jobs = experiment.jobs()
+    jobs = plan(experiment.config, experiment.run.folder, experiment.sizes)
     seconds, measured = _finished(experiment) or _trained(experiment)
     return Estimate(jobs, seconds, measured, workers, _file_size(experiment))
 
 
 def _finished(experiment: Experiment) -> tuple[float, str] | None:
     images = experiment.images_of_a_training("imp")
-    seconds = [row["seconds"] for row in experiment.run_folder.results()]
+    seconds = [row["seconds"] for row in experiment.run.results()]
     if not seconds:
         return None
     return statistics.median(seconds) / images, f"{len(seconds)} finished trainings"

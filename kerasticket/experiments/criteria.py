@@ -7,10 +7,11 @@ from typing import Any
 from kerasticket.experiments.config import Config
 from kerasticket.experiments.events import Listener, ignore
 from kerasticket.experiments.executors import execute
-from kerasticket.experiments.experiment import Experiment, Settings
+from kerasticket.experiments.experiment import Experiment
 from kerasticket.experiments.job import Job
 from kerasticket.experiments.plan import Planner, trained_rounds
 from kerasticket.experiments.run import Run
+from kerasticket.experiments.study import ExperimentWorker, Settings
 from kerasticket.pruning.criteria import get
 
 CRITERIA = ("snip", "grasp", "synflow", "magnitude", "random")
@@ -47,18 +48,18 @@ class CriteriaStudy:
 
     @property
     def folder(self) -> Path:
-        return self.experiment.folder
+        return self.experiment.run.folder
 
     @property
     def settings(self) -> Settings:
-        return self.experiment.settings
+        return Settings(self.experiment.config)
 
-    def worker(self) -> Experiment:
-        return self.experiment
+    def worker(self) -> ExperimentWorker:
+        return ExperimentWorker(self.experiment)
 
     def jobs(self) -> list[Job]:
         """What is left to do."""
-        planner = Planner(self.experiment.config, self.experiment.run_folder, self.experiment.sizes)
+        planner = Planner(self.experiment.config, self.experiment.run, self.experiment.sizes)
         seeds = enumerate(self.experiment.config.init_seeds)
         return [job for place, seed in seeds for job in self._of_seed(planner, seed, place < self.imp_seeds)]
 
@@ -82,5 +83,5 @@ class CriteriaStudy:
 def finish(study: CriteriaStudy, executor: str = "inline", listener: Listener = ignore, **options: Any) -> Run:
     """Does what is left of a comparison."""
     execute([study], executor, listener, **options)
-    study.experiment.run_folder.close()
-    return study.experiment.run_folder
+    study.experiment.run.close()
+    return study.experiment.run

@@ -5,14 +5,15 @@ from typing import Any
 
 import keras
 
+from kerasticket.checks import check_choice
 from kerasticket.experiments.config import Config
 from kerasticket.experiments.events import Listener, ignore
-from kerasticket.experiments.executors import execute
-from kerasticket.experiments.experiment import Experiment, Settings
+from kerasticket.experiments.executors import EXECUTORS, execute
 from kerasticket.experiments.images import own_images
 from kerasticket.experiments.networks import name_of
 from kerasticket.experiments.report import write_report
 from kerasticket.experiments.run import Run
+from kerasticket.experiments.study import PruningStudy, Settings
 
 
 def distilled_pruning(
@@ -55,17 +56,18 @@ def distilled_pruning(
     """
     if model is not None:
         config = config.replace(model=name_of(model))
-    experiment = Experiment.open(Settings(config, own_images(train, test, distilled), model))
-    return finish(experiment, executor, listener, **options)
+    check_choice(executor, EXECUTORS, "--executor")
+    study = PruningStudy.open(Settings(config, own_images(train, test, distilled), model))
+    return finish(study, executor, listener, **options)
 
 
-def finish(experiment: Experiment, executor: str = "inline", listener: Listener = ignore, **options: Any) -> Run:
-    """Does what is left of an open experiment, and writes its table and figure."""
-    run, config = experiment.run_folder, experiment.config
+def finish(study: PruningStudy, executor: str = "inline", listener: Listener = ignore, **options: Any) -> Run:
+    """Does what is left of an open study, and writes its table and figure."""
+    experiment, run = study.experiment, study.experiment.run
     try:
-        execute([experiment], executor, listener, **options)
+        execute([study], executor, listener, **options)
     finally:
         if run.results():
-            write_report(run, f"{experiment.train.source}, {config.model}")
+            write_report(run, f"{experiment.train.source}, {experiment.config.model}")
     experiment.close()
     return run

@@ -1,7 +1,6 @@
 """Distilled pruning in one process: data, networks and pipelines, made once for all jobs of a run."""
 
 import dataclasses
-import functools
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,9 @@ import kerasticket as kt
 from kerasticket.checks import check_choice
 from kerasticket.experiments import networks
 from kerasticket.experiments.config import FREE, SEARCHED, Config
-from kerasticket.experiments.events import Event, Listener, ignore
 from kerasticket.experiments.executors.threads import threads_here
 from kerasticket.experiments.images import DIGESTS, Images, Own, StudyImages, load_data
-from kerasticket.experiments.job import Job
-from kerasticket.experiments.plan import Sizes, plan, trained_rounds
+from kerasticket.experiments.plan import Sizes, trained_rounds
 from kerasticket.models import MODELS
 from kerasticket.tickets.ticket import Ticket
 
@@ -26,74 +23,56 @@ PRECISIONS = {"float32", "mixed_bfloat16"}
 AUGMENTATIONS = {"none": None} | kt.data.RECIPES
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """What an `Experiment` is made of, as it travels to other processes.
-
-    Attributes:
-        config: of the run.
-        own: images of the caller's.
-        builder: the caller's function for networks, in place of `config.model`; must be importable to travel.
-        images: the same that the configuration and `own` would load, where they are loaded already.
-    """
-
-    config: Config
-    own: Own = dataclasses.field(default_factory=Own)
-    builder: networks.Builder | None = None
-    images: StudyImages | None = None
-
-    def worker(self) -> "Experiment":
-        """An experiment that does jobs in this process; its run is another's to lock."""
-        return Experiment.load(self)
-
-
 @dataclasses.dataclass
 class Experiment:
     """Data, networks and folder of one run; `open` checks all of it before any work is done."""
 
-    settings: Settings
-    run_folder: kt.Run
+    config: Config
+    run: kt.Run
     images: StudyImages
     start: Ticket | None
+    builder: networks.Builder | None = None
     models: dict[str, keras.Model] = dataclasses.field(default_factory=dict)
     pipelines: dict[tuple[str, int], Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def open(cls, settings: Settings | Config) -> "Experiment":
+    def open(cls, config: Config, **own: Any) -> "Experiment":
         """Checks everything, then makes the folder or goes on in it, and locks it.
+
+        Args:
+            config: of the run.
+            **own: of `load`.
 
         Raises:
             ValueError: bad settings, data that do not fit, a folder of another configuration or of another process.
         """
-        experiment = cls.checked(settings)
-        config = experiment.config
-        about = dataclasses.asdict(config) | experiment.identity()
-        experiment.run_folder = kt.Run.open(config.out, about, free=FREE, later=LATER, force=config.force)
-        return experiment
-
-    @classmethod
-    def checked(cls, settings: Settings | Config) -> "Experiment":
-        """As `open`, without a look at the folder.
-
-        Raises:
-            ValueError: bad settings, or data that do not fit.
-        """
-        experiment = cls.load(Settings(settings) if isinstance(settings, Config) else settings)
+        experiment = cls.load(config, **own)
         experiment.check()
+        about = dataclasses.asdict(config) | experiment.identity()
+        experiment.run = kt.Run.open(config.out, about, free=FREE, later=LATER, force=config.force)
         return experiment
 
     @classmethod
-    def load(cls, settings: Settings) -> "Experiment":
-        """Loads the data, without a look at the folder."""
-        config = settings.config
-        _check(settings)
-        keras.config.set_dtype_policy(config.precision)
-        images = settings.images or load_data(config, settings.own)
-        return cls(settings, kt.Run(Path(config.out)), images, Ticket.load(config.start) if config.start else None)
+    def load(
+        cls,
+        config: Config,
+        *,
+        own: Own | None = None,
+        builder: networks.Builder | None = None,
+        images: StudyImages | None = None,
+    ) -> "Experiment":
+        """Loads the data, without a look at the folder.
 
-    @property
-    def config(self) -> Config:
-        return self.settings.config
+        Args:
+            config: of the run.
+            own: images of the caller's.
+            builder: the caller's function for networks, in place of `config.model`.
+            images: the same that the configuration would load, where they are loaded already.
+        """
+        _check(config, builder)
+        keras.config.set_dtype_policy(config.precision)
+        start = Ticket.load(config.start) if config.start else None
+        return cls(config, kt.Run(Path(config.out)), images or load_data(config, own or Own()), start, builder)
 
     @property
     def train(self) -> Images:
@@ -106,24 +85,6 @@ class Experiment:
     @property
     def distilled(self) -> kt.data.DistilledSet | None:
         return self.images.distilled
-
-    @property
-    def folder(self) -> Path:
-        return self.run_folder.folder
-
-    def worker(self) -> "Experiment":
-        """Itself: what is loaded and traced serves in this process."""
-        return self
-
-    def jobs(self) -> list[Job]:
-        """What is left to do."""
-        return plan(self.config, self.folder, self.sizes)
-
-    def run(self, job: Job, listener: Listener = ignore) -> None:
-        """Does a job, and tells how far it is."""
-        from kerasticket.experiments.jobs.table import JOBS
-
-        JOBS[job.action](self, functools.partial(_tell, listener, job.name), **job.arguments)
 
     @property
     def sizes(self) -> Sizes:
@@ -196,9 +157,9 @@ class Experiment:
         seeds, orders = self.config.init_seeds if seeds is None else seeds, self.config.data_orders
         rounds = trained_rounds(self.config, self.first_round)
         tickets = [self.origin, *((kind, index) for kind in self.config.kinds for index in rounds)]
-        results = [self.run_folder.result(seed, *of, order) for seed in seeds for of in tickets for order in orders]
+        results = [self.run.result(seed, *of, order) for seed in seeds for of in tickets for order in orders]
         gone = [path for path in results if not path.exists()]
-        self.run_folder.close()
+        self.run.close()
         if gone:
             raise FileNotFoundError(
                 f"{len(gone)} of {len(results)} results are not where they were written, such as '{gone[0]}': they "
@@ -252,7 +213,7 @@ class Experiment:
     def new_model(self, seed: int) -> keras.Model:
         """A fresh masked network with the initial weights of a seed."""
         config = self.config
-        builder = self.settings.builder or MODELS.get(config.model) or networks.imported(config.model)
+        builder = self.builder or MODELS.get(config.model) or networks.imported(config.model)
         return kt.masked(networks.build(builder, self.train.input_shape, self.train.num_classes, seed, config.width))
 
     def start_ticket(self, seed: int) -> Ticket:
@@ -275,10 +236,6 @@ class Experiment:
         return kt.training.evaluate(model, self.pipeline("test", 0))
 
 
-def _tell(listener: Listener, job: str, event: Event) -> None:
-    listener(dataclasses.replace(event, job=job))
-
-
 def _digest(arrays: list[Any]) -> str | None:
     """SHA-256 of the arrays' bytes; None if there are none."""
     return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest() if arrays else None
@@ -290,10 +247,9 @@ def _passes_per_epoch(epochs: int, steps: float) -> int:
     return next((number for number in divisors if number * steps >= STEPS_PER_EPOCH), divisors[-1])
 
 
-def _check(settings: Settings) -> None:
+def _check(config: Config, builder: networks.Builder | None) -> None:
     """Raises ValueError for what only a study can get wrong; the package checks the rest."""
-    config = settings.config
-    if not settings.builder:
+    if not builder:
         networks.check_model(config.model)
     check_choice(config.augmentation, AUGMENTATIONS, "--augmentation")
     check_choice(config.precision, PRECISIONS, "--precision")

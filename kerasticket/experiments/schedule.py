@@ -4,7 +4,7 @@ import collections
 import dataclasses
 import heapq
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from kerasticket.experiments.events import Listener
 from kerasticket.experiments.job import Job
@@ -17,6 +17,19 @@ class Worker(Protocol):
         """Makes the files of the job."""
 
 
+class Settings(Protocol):
+    """What a worker is made of; travels between processes, so it holds no network and no open file."""
+
+    def worker(self) -> Worker:
+        """One that does jobs in this process."""
+
+    def files(self) -> dict[str, Path]:
+        """Files of this machine that a worker of another one needs, by the names that they have there."""
+
+    def elsewhere(self, folder: Path, out: Path) -> "Settings":
+        """Settings of a worker that has these files in a folder, and the files of jobs in another one."""
+
+
 class Study(Protocol):
     """Jobs over the files of a folder, and what a worker of them is made of."""
 
@@ -25,8 +38,8 @@ class Study(Protocol):
         """Where the files are."""
 
     @property
-    def settings(self) -> Any:
-        """What a worker is made of; travels between processes, so it holds no network and no open file."""
+    def settings(self) -> "Settings":
+        """What a worker is made of."""
 
     def jobs(self) -> list[Job]:
         """What is left to do; each job after those that it waits for."""

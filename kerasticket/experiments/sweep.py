@@ -12,15 +12,17 @@ import pandas as pd
 
 from kerasticket.experiments import figures
 from kerasticket.experiments.config import Config
+from kerasticket.experiments.elsewhere import elsewhere, files_of
 from kerasticket.experiments.events import Listener, ignore
 from kerasticket.experiments.executors import execute
-from kerasticket.experiments.experiment import Experiment, Settings
+from kerasticket.experiments.experiment import Experiment
 from kerasticket.experiments.frames import barriers, results
 from kerasticket.experiments.images import Own, StudyImages, load_data
 from kerasticket.experiments.job import Job
 from kerasticket.experiments.plan import Planner, trained_rounds
 from kerasticket.experiments.points import Point, common, points
 from kerasticket.experiments.report import write_report
+from kerasticket.experiments.study import ExperimentWorker
 from kerasticket.files.atomic import atomic
 from kerasticket.files.rows import write_rows
 
@@ -35,7 +37,23 @@ class SweepSettings:
     points: tuple[Point, ...]
 
     def worker(self) -> "SweepWorker":
+        """One that does jobs in this process."""
         return SweepWorker(self)
+
+    def files(self) -> dict[str, Path]:
+        """Files of this machine that a worker of another one needs."""
+        return {f"{place}/{name}": path for place, of in self._by_point() for name, path in of.items()}
+
+    def elsewhere(self, folder: Path, out: Path) -> "SweepSettings":
+        """Settings of a worker that has these files in a folder, and the files of jobs in another one."""
+        moved = (
+            dataclasses.replace(point, config=elsewhere(point.config, folder / str(place), out / point.name))
+            for place, point in enumerate(self.points)
+        )
+        return SweepSettings(out, tuple(moved))
+
+    def _by_point(self) -> list[tuple[int, dict[str, Path]]]:
+        return [(place, files_of(point.config)) for place, point in enumerate(self.points)]
 
 
 @dataclasses.dataclass
@@ -54,7 +72,8 @@ class SweepWorker:
             for source, target in zip(job.needs, job.makes, strict=True):
                 _copy(self.settings.folder / source, self.settings.folder / target)
             return
-        self.experiment(index).run(dataclasses.replace(job, arguments=arguments), listener)
+        worker = ExperimentWorker(self.experiment(index))
+        worker.run(dataclasses.replace(job, arguments=arguments), listener)
 
     def experiment(self, index: int) -> Experiment:
         """That of a point."""
@@ -62,11 +81,12 @@ class SweepWorker:
             while len(self.experiments) >= KEPT:
                 self.experiments.popitem(last=False)
             config = self.settings.points[index].config
-            self.experiments[index] = Experiment.load(Settings(config, images=self._images(config)))
+            self.experiments[index] = Experiment.load(config, images=self.images_of(config))
         self.experiments.move_to_end(index)
         return self.experiments[index]
 
-    def _images(self, config: Config) -> StudyImages:
+    def images_of(self, config: Config) -> StudyImages:
+        """The data of a point."""
         key = (config.dataset, config.images_per_class, config.image_size, config.distilled, config.kinds)
         if key not in self.images:
             self.images[key] = load_data(config, Own())
@@ -95,10 +115,10 @@ class Sweep:
         """
         grid = tuple(points(config, values))
         worker = SweepWorker(SweepSettings(Path(config.out), grid))
-        settings = [Settings(point.config, images=worker._images(point.config)) for point in grid]
-        for one in settings:
-            Experiment.checked(one)
-        return cls(Path(config.out), grid, tuple(Experiment.open(one) for one in settings))
+        for point in grid:
+            Experiment.load(point.config, images=worker.images_of(point.config)).check()
+        opened = (Experiment.open(point.config, images=worker.images_of(point.config)) for point in grid)
+        return cls(Path(config.out), grid, tuple(opened))
 
     @property
     def settings(self) -> SweepSettings:
@@ -109,7 +129,7 @@ class Sweep:
 
     def jobs(self) -> list[Job]:
         """What is left to do: where points have a job in common, one does it, and the others copy its files."""
-        planners = [Planner(one.config, one.run_folder, one.sizes) for one in self.opened]
+        planners = [Planner(one.config, one.run, one.sizes) for one in self.opened]
         doers: dict[tuple[Any, ...], Job] = {}
         for index, planner in enumerate(planners):
             for job in self._every(planner):
@@ -190,7 +210,7 @@ def finish(study: Sweep, executor: str = "inline", listener: Listener = ignore, 
     """Does what is left of an open sweep, and writes its table and figure."""
     execute([study], executor, listener, **options)
     for point, experiment in zip(study.points, study.opened, strict=True):
-        write_report(experiment.run_folder, point.name)
+        write_report(experiment.run, point.name)
         experiment.close()
     table = frame(study)
     write_rows(table.to_dict("records"), study.folder / "sweep.csv")

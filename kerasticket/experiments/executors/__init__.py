@@ -9,7 +9,15 @@ from kerasticket.experiments.executors.inline import inline
 from kerasticket.experiments.executors.processes import processes
 from kerasticket.experiments.schedule import Failure, Study
 
-EXECUTORS: dict[str, Callable[..., list[Failure]]] = {"inline": inline, "processes": processes}
+
+def ray(studies: list[Study], listener: Listener = ignore, **options: Any) -> list[Failure]:
+    """On a cluster, see `kerasticket.experiments.executors.on_ray`, which is imported here: Ray takes its time."""
+    from kerasticket.experiments.executors.on_ray import on_ray
+
+    return on_ray(studies, listener, **options)
+
+
+EXECUTORS: dict[str, Callable[..., list[Failure]]] = {"inline": inline, "processes": processes, "ray": ray}
 
 
 class FailedJobsError(RuntimeError):

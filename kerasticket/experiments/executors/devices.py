@@ -36,13 +36,7 @@ def assignments(workers: int | None, threads: int, workers_per_gpu: int, cores: 
         >>> assignments(2, threads=1, workers_per_gpu=1, cores=2)  # on a machine without GPUs
         [{}, {}]
     """
-    for name, value in (
-        ("--workers", workers),
-        ("--threads-per-worker", threads),
-        ("--workers-per-gpu", workers_per_gpu),
-    ):
-        if value is not None and value < 1:
-            raise ValueError(f"Expected {name} of at least 1. Received: {value}.")
+    check_counts(workers, threads, workers_per_gpu)
     present = gpus()
     if not present:
         return [{}] * (workers or max(1, cores // threads))
@@ -53,3 +47,14 @@ def assignments(workers: int | None, threads: int, workers_per_gpu: int, cores: 
             f"{workers}. Let more of them share one with --workers-per-gpu, or hide the GPUs with {VISIBLE}=-1."
         )
     return [GROWING | {VISIBLE: gpu} for gpu in shared[:workers]]
+
+
+def check_counts(workers: int | None, threads: int, workers_per_gpu: int) -> None:
+    """Raises ValueError for less than one of a kind."""
+    for name, value in (
+        ("--workers", workers),
+        ("--threads-per-worker", threads),
+        ("--workers-per-gpu", workers_per_gpu),
+    ):
+        if value is not None and value < 1:
+            raise ValueError(f"Expected {name} of at least 1. Received: {value}.")

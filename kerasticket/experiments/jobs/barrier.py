@@ -17,7 +17,7 @@ def barrier(
 
     Writes the largest and the midpoint barrier of the test loss, in nats, and that of the error, in shares of 1.
     """
-    run = experiment.run_folder
+    run = experiment.run
     a, b = (get_params(saved.load(run.order(seed, kind, index, order) / "trained.keras")) for order in (first, second))
     model = experiment.model("imp")
     curve = linear_path(model, a, b, Objective(model, experiment.test), alphas=ALPHAS)

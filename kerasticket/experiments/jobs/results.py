@@ -37,11 +37,11 @@ def keep(
         decoded=decoded,
         seconds=record.seconds,
     )
-    folder = experiment.run_folder.order(seed, kind, record.index, data_order)
+    folder = experiment.run.order(seed, kind, record.index, data_order)
     if experiment.config.keep_trained:
         ticket.save_trained(folder / "trained.keras", trained)
     history.save(folder / "history.csv")
-    write_json(experiment.run_folder.result(seed, kind, record.index, data_order), dataclasses.asdict(result))
+    write_json(experiment.run.result(seed, kind, record.index, data_order), dataclasses.asdict(result))
 
 
 def images_used(experiment: Experiment, kind: str, rounds: int) -> tuple[int, int]:

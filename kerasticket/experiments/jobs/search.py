@@ -13,7 +13,7 @@ from kerasticket.tickets.ticket import Ticket
 
 def search(experiment: Experiment, listener: Listener, *, seed: int, kind: str, index: int) -> None:
     """Finds the ticket of a round; a round of IMP is a training on real data, and is kept as such."""
-    config, recipe, run = experiment.config, experiment.recipe(kind), experiment.run_folder
+    config, recipe, run = experiment.config, experiment.recipe(kind), experiment.run
     log = training.EpochLog(recipe)
 
     def on_round_end(record: Round, trained: Params) -> None:

@@ -13,12 +13,12 @@ IMAGES_PER_CLASS = 10  # that GraSP and SNIP see
 
 def start(experiment: Experiment, listener: Listener, *, seed: int) -> None:
     """The ticket of an initialization that everything starts from."""
-    experiment.start_ticket(seed).save(experiment.run_folder.ticket(seed, *experiment.origin))
+    experiment.start_ticket(seed).save(experiment.run.ticket(seed, *experiment.origin))
 
 
 def random_mask(experiment: Experiment, listener: Listener, *, seed: int, like: str, index: int) -> None:
     """A random mask with as many weights as the ticket of another kind keeps."""
-    run = experiment.run_folder
+    run = experiment.run
     wanted = Ticket.load(run.ticket(seed, like, index))
     dense = Ticket.load(run.ticket(seed, *experiment.origin))
     random_ticket(dense, wanted, seed).save(run.ticket(seed, "random", index))
@@ -28,7 +28,7 @@ def prune_at_initialization(
     experiment: Experiment, listener: Listener, *, seed: int, criterion: str, index: int
 ) -> None:
     """The ticket of a criterion that keeps as many weights as IMP after `index` rounds."""
-    run, model = experiment.run_folder, experiment.model("imp")
+    run, model = experiment.run, experiment.model("imp")
     dense = Ticket.load(run.ticket(seed, *experiment.origin))
     dense.apply(model)
     sparsity = 1 - kept_after(index, dense.total, experiment.config.fraction) / dense.total

@@ -19,7 +19,7 @@ def train(experiment: Experiment, listener: Listener, *, seed: int, kind: str, i
         FloatingPointError: the loss is no longer finite; the ticket is named.
     """
     recipe, model = experiment.recipe("imp"), experiment.model("imp")
-    ticket = Ticket.load(experiment.run_folder.ticket(seed, kind, index))
+    ticket = Ticket.load(experiment.run.ticket(seed, kind, index))
     ticket.apply(model)
     amount = experiment.images_of_a_training("imp") / recipe.keras_epochs
     started = time.perf_counter()
