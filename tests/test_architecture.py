@@ -21,7 +21,7 @@ BACKENDS = {"tensorflow", "jax", "torch"}
 BACKENDS_IN = {"backend": BACKENDS, "data": {"tensorflow"}}
 NO_KERAS_IN = {"params", "masks", "files", "checks"}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts != ("__init__.py",))
-OF_PYTHON = {"_replace", "_make", "_fields", "_asdict", "_Unpickler"}
+OF_PYTHON = {"_exit", "_replace", "_make", "_fields", "_asdict", "_Unpickler"}
 SPEAKS = {"print", "rich", "tyro", "argparse", "sys.argv"}  # of a terminal, which cli alone has
 SPEAKS_TOO = {"files/environment.py": {"sys.argv"}}  # the command stands in what is kept of a run
 # Private to tf.data, not Keras: a dataset of our own class needs it.

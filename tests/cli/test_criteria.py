@@ -9,7 +9,7 @@ import pytest
 import kerasticket as kt
 from kerasticket.cli import criteria
 from kerasticket.experiments.config import CRITERIA_CONFIGS
-from kerasticket.experiments.experiment import Experiment
+from kerasticket.experiments.study import ExperimentWorker
 from kerasticket.experiments.jobs.tickets import kept_after
 
 pytestmark = pytest.mark.same_on_every_backend
@@ -127,7 +127,7 @@ def test_cells_hold_mean_and_sample_deviation_or_nothing():
     ],
 )
 def test_bad_arguments_are_refused_before_the_work(flags, message, tmp_path, monkeypatch):
-    monkeypatch.setattr(Experiment, "run", None)
+    monkeypatch.setattr(ExperimentWorker, "run", None)
     with pytest.raises(ValueError, match=message):
         criteria.main(*criteria.read_arguments([*flags, "--out", str(tmp_path / "run")]))
     assert not (tmp_path / "run").exists()
