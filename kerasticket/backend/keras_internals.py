@@ -4,6 +4,7 @@ Written for Keras 3.15. `tests/backend/test_keras_internals.py` checks each func
 so that a new version that moves something fails there by name.
 """
 
+import collections
 import contextlib
 import functools
 import importlib
@@ -171,6 +172,18 @@ class Watched(keras.Variable):
     def _direct_assign(self, value) -> None:
         super()._direct_assign(value)
         self.assigned()
+
+
+@contextlib.contextmanager
+def names_from_the_start() -> Iterator[None]:
+    """Automatic names ("dense_3") count from nothing inside, as in a new process, and go on as before after it."""
+    state = importlib.import_module("keras.src.backend.common.global_state")
+    before = state.get_global_attribute("object_name_uids")
+    state.set_global_attribute("object_name_uids", collections.defaultdict(int))
+    try:
+        yield
+    finally:
+        state.set_global_attribute("object_name_uids", before)
 
 
 def lay_as(variable: keras.Variable, other: keras.Variable) -> None:

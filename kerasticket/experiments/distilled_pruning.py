@@ -47,7 +47,7 @@ def distilled_pruning(
 
     Raises:
         ValueError: settings, data or a network that do not fit, before any work is done.
-        FailedJobsError: some trainings ended in an error; all others are done.
+        FailedJobsError: some jobs ended in errors; all that need nothing of them are done.
 
     Example:
         >>> import kerasticket as kt

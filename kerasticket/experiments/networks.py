@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kerasticket.backend.keras_internals import names_from_the_start
 from kerasticket.checks import check_choice
 from kerasticket.models import MODELS
 
@@ -58,7 +59,7 @@ def travels(builder: Builder) -> bool:
 
 
 def build(builder: Builder, input_shape: tuple[int, ...], num_classes: int, seed: int, width: int | None) -> Any:
-    """A fresh network.
+    """A fresh network, whose automatic names are the same in every process.
 
     Args:
         builder: gets those of `input_shape`, `num_classes`, `seed` and `width` that its parameters name. If `seed` is
@@ -72,11 +73,8 @@ def build(builder: Builder, input_shape: tuple[int, ...], num_classes: int, seed
     known = {"input_shape": input_shape, "num_classes": num_classes, "seed": seed, "width": width}
     parameters = inspect.signature(builder).parameters
     arguments = {name: value for name, value in known.items() if name in parameters and value is not None}
-    if "seed" in parameters:
+    with names_from_the_start(), contextlib.nullcontext() if "seed" in parameters else _seeded(seed):
         model = builder(**arguments)
-    else:
-        with _seeded(seed):
-            model = builder(**arguments)
     _check(model, builder, input_shape, num_classes)
     return model
 

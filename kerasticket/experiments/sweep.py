@@ -196,7 +196,7 @@ def sweep(
 
     Raises:
         ValueError: bad settings of any point, before any work is done.
-        FailedJobsError: some trainings ended in an error; all others are done.
+        FailedJobsError: some jobs ended in errors; all that need nothing of them are done.
 
     Example:
         >>> import kerasticket as kt

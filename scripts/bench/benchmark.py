@@ -28,6 +28,7 @@ from typing import Any
 from machine import computes_in_bfloat16, gpu, machine, refuse_if_loaded
 
 from kerasticket.cli.door import door, program
+from kerasticket.experiments.executors.threads import environment_of
 
 SCRIPTS = Path(__file__).parent
 BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")  # of this library's sides, where a row names no other
@@ -201,6 +202,24 @@ def memory() -> Row:
     return "peak resident memory of an epoch", sides, {}, 0
 
 
+def study() -> Row:
+    """Ten trainings and a search; trainings per hour are ten times what is told as speed."""
+    size = {"images_per_class": 200, "epochs": 8, "width": 32}
+    sides: dict[str, Side] = {
+        "inline": ("study", size | {"executor": "inline", "threads": 2}),
+        "processes": ("study", size | {"executor": "processes", "threads": 1}),
+    }
+    peer = {"net": "convnet", "width": 32, "images": 2000, "passes": 8, "trainings": 10}
+    for options in ("", *PYTORCH):
+        sides[f"pytorch {options}".strip()] = ("pytorch_pair", peer | {"options": options})
+    ratios = {
+        "two processes of one thread / one of two": ("processes", "inline"),
+        "two processes / best PyTorch, two at a time, without a search": ("processes", "*pytorch"),
+    }
+    about = "ten trainings and a search of the CIFAR-10 CPU profile (200 images per class, 8 epochs), with starting"
+    return about, sides, ratios, 10 * 2000 * 8
+
+
 ROWS = {
     "convnet_w128": lambda: against_pytorch("convnet", 128, 640, 40 if gpu() else 4),
     "convnet_w32": lambda: against_pytorch("convnet", 32, 2560, 10 if gpu() else 4),
@@ -217,7 +236,9 @@ ROWS = {
     "hessian": hessian,
     "path": path,
     "memory": memory,
+    "study": study,
 }
+ONCE = ("memory", "study")  # each run is a start, so that nothing is warm before
 FLOP = {"idc": idc_flop}  # of a run, where the arithmetic is known
 
 
@@ -227,6 +248,8 @@ class Process:
     def __init__(self, side: Side) -> None:
         name, arguments = side[0], dict(side[1])
         environment = os.environ | {"KERAS_BACKEND": arguments.pop("backend", BACKEND)}
+        if threads := arguments.pop("threads", None):
+            environment |= environment_of(threads)
         environment.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # the sides share the GPU's memory
         command = [sys.executable, str(SCRIPTS / "benchmark_sides.py"), name, json.dumps(arguments)]
         self.process = subprocess.Popen(
@@ -296,7 +319,7 @@ def measured_row(name: str, runs: int, loaded: bool = False) -> dict[str, Any]:
         refuse_if_loaded(about["load_before"])
     meaning, sides, ratios, images = ROWS[name]()
     sides, skipped = available(sides)
-    measured = measure(sides, *((1, 0) if name == "memory" else (runs, 3)), died=skipped)
+    measured = measure(sides, 1 if name == "memory" else runs, 0 if name in ONCE else 3, died=skipped)
     row: dict[str, Any] = {"meaning": meaning, "sides": measured, "skipped": skipped, "ratios": {}, "machine": about}
     for label, pair in ratios.items():
         ours, theirs = (fastest(measured, side) for side in pair)

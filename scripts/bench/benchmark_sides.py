@@ -8,6 +8,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 from kerasticket.backend.quiet import import_keras
 
@@ -413,6 +414,53 @@ def pytorch(net: str, width: int, images: int, passes: int, *, options: str = ""
     return work
 
 
+def study(executor: str, images_per_class: int, epochs: int, width: int) -> Work:
+    """Ten trainings and a search of distilled pruning on random bytes; two workers share the cores, or one has all.
+
+    Each run begins a new folder, and starts and ends its workers.
+    """
+    import_keras()
+    import tempfile
+
+    import kerasticket as kt
+
+    config = kt.experiments.CONFIGS["cifar10-cpu"].replace(
+        kinds=("synthetic",), rounds=1, train_rounds=None, data_orders=(1, 2, 3, 4, 5), width=width, epochs=epochs,
+        distilled_epochs=epochs, images_per_class=None, keep_trained=False,
+    )  # fmt: skip
+    own: dict[str, Any] = {"train": synthetic_images(10 * images_per_class), "test": synthetic_images(1000)}
+    own["distilled"] = synthetic_distilled(400)
+
+    def work() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            options = {"executor": executor, "workers": 2}
+            kt.experiments.distilled_pruning(config.replace(out=f"{folder}/run"), **own, **options)
+
+    return work
+
+
+def pytorch_pair(net: str, width: int, images: int, passes: int, trainings: int, *, options: str = "") -> Work:
+    """The peer's trainings, two processes of one thread at a time."""
+    import os
+    import subprocess
+
+    arguments = json.dumps({"net": net, "width": width, "images": images, "passes": passes, "options": options})
+    command = [sys.executable, __file__, "pytorch", arguments]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+
+    def work() -> None:
+        pair = [
+            subprocess.Popen(command, text=True, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+            for _ in range(2)
+        ]
+        for process in pair:
+            process.communicate("run\n" * (trainings // 2))
+            if process.returncode:
+                raise RuntimeError(f"{command} ended with {process.returncode}")
+
+    return work
+
+
 SIDES: dict[str, Callable[..., Work]] = {
     function.__name__: function
     for function in (
@@ -428,7 +476,7 @@ SIDES: dict[str, Callable[..., Work]] = {
             diagonal_by_products,
         ),
         *(along_path, over_plane, keras_evaluate),
-        *(pytorch, pytorch_matching, pytorch_diagonal),
+        *(study, pytorch, pytorch_pair, pytorch_matching, pytorch_diagonal),
     )
 }
 
@@ -441,7 +489,10 @@ def main() -> None:
         started = time.perf_counter()
         work()
         seconds = time.perf_counter() - started
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB on Linux
+        # Of this process or the largest of those that it started; KiB on Linux.
+        peak = (
+            max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 2**20
+        )
         print(json.dumps({"seconds": seconds, "peak_gib": peak}), flush=True)
 
 

@@ -336,3 +336,11 @@ def test_losses_of_the_last_call_are_forgotten():
     assert len(layer.losses) == 1
     internals.clear_losses(layer)
     assert layer.losses == []
+
+
+def test_automatic_names_begin_anew_inside_and_go_on_after():
+    before = layers.Dense(1).name
+    with internals.names_from_the_start():
+        assert [layers.Dense(1).name, layers.Dense(1).name] == ["dense", "dense_1"]
+    count = int(before.removeprefix("dense").removeprefix("_") or 0)
+    assert layers.Dense(1).name == f"dense_{count + 1}"

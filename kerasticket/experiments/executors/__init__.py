@@ -21,7 +21,7 @@ EXECUTORS: dict[str, Callable[..., list[Failure]]] = {"inline": inline, "process
 
 
 class FailedJobsError(RuntimeError):
-    """Some jobs ended in errors; all others are done, and the same command tries these again.
+    """Some jobs ended in errors; all that need nothing of them are done, and the same command tries them again.
 
     Attributes:
         failures: which, and why.
@@ -31,8 +31,8 @@ class FailedJobsError(RuntimeError):
         self.failures = failures
         lines = "; ".join(map(str, failures))
         super().__init__(
-            f"{len(failures)} job{'s' if len(failures) > 1 else ''} failed, all others are done: {lines}. "
-            "Run the same command again to try them once more."
+            f"{len(failures)} job{'s' if len(failures) > 1 else ''} failed: {lines}. All that need nothing of them are "
+            "done. Run the same command again to try them once more."
         )
 
 
