@@ -433,7 +433,7 @@ def study(executor: str, images_per_class: int, epochs: int, width: int) -> Work
 
     def work() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            options = {"executor": executor, "workers": 2}
+            options: dict[str, Any] = {"executor": executor, "workers": 2}
             kt.experiments.distilled_pruning(config.replace(out=f"{folder}/run"), **own, **options)
 
     return work

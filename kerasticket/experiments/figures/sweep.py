@@ -7,7 +7,11 @@ from matplotlib.figure import Figure
 
 from kerasticket.experiments.figures.style import KINDS, STYLES, plain_axes
 
-PANELS = (("accuracy", "test accuracy (%)", 100.0, "viridis"), ("midpoint_barrier", "barrier (nats)", 1.0, "magma_r"))
+# Column, label, factor, colors, how numbers are written, and values that the scale always reaches.
+PANELS = (
+    ("accuracy", "test accuracy (%)", 100.0, "viridis", "{:.1f}", ()),
+    ("midpoint_barrier", "midpoint barrier (nats)", 1.0, "magma_r", "{:.3f}", (0.0, 0.05)),
+)
 
 
 def sweep(table: pd.DataFrame, fields: list[str], *, round: int | None = None) -> Figure:
@@ -36,11 +40,11 @@ def sweep(table: pd.DataFrame, fields: list[str], *, round: int | None = None) -
     with plain_axes():
         figure = Figure(figsize=(1.6 + width * len(kinds), 0.8 + 2.4 * len(panels)), layout="constrained")
         axes = figure.subplots(len(panels), len(kinds), squeeze=False)
-        for row, (column, label, scale, colors) in zip(axes, panels, strict=True):
+        for row, (column, label, scale, colors, number, reached) in zip(axes, panels, strict=True):
             maps = [_map(shown[shown["kind"] == kind], column, upwards, across) * scale for kind in kinds]
-            limits = min(one.min().min() for one in maps), max(one.max().max() for one in maps)
+            limits = _limits([*maps, pd.DataFrame(reached)])
             for place, kind, values in zip(row, kinds, maps, strict=True):
-                image = _draw(place, values, limits, colors)
+                image = _draw(place, values, limits, colors, number)
                 place.set_title(STYLES.get(kind, {"label": kind})["label"], fontsize=10)
                 place.set_xlabel(", ".join(across))
             row[0].set_ylabel(fields[0])
@@ -55,7 +59,12 @@ def _map(rows: pd.DataFrame, column: str, upwards: list[str], across: list[str])
     return named.pivot_table(column, upwards, across, sort=False)
 
 
-def _draw(axes: Any, values: pd.DataFrame, limits: tuple[float, float], colors: str) -> Any:
+def _limits(maps: list[pd.DataFrame]) -> tuple[float, float]:
+    filled = [one for one in maps if one.size]
+    return float(min(one.min().min() for one in filled)), float(max(one.max().max() for one in filled))
+
+
+def _draw(axes: Any, values: pd.DataFrame, limits: tuple[float, float], colors: str, number: str) -> Any:
     image = axes.imshow(values.to_numpy(), origin="lower", aspect="auto", cmap=colors, vmin=limits[0], vmax=limits[1])
     axes.set_yticks(range(len(values)), [_text(name) for name in values.index])
     axes.set_xticks(range(values.shape[1]), [_text(name) for name in values.columns])
@@ -66,7 +75,9 @@ def _draw(axes: Any, values: pd.DataFrame, limits: tuple[float, float], colors: 
         strict=True,
     ):
         bright = (value < middle) == (colors == "viridis")
-        axes.text(aside, up, f"{value:.3g}", ha="center", va="center", color="white" if bright else "black", fontsize=9)
+        axes.text(
+            aside, up, number.format(value), ha="center", va="center", color="white" if bright else "black", fontsize=9
+        )
     return image
 
 
