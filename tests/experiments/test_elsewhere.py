@@ -36,6 +36,7 @@ def test_sets_tickets_and_arrays_travel(here, tmp_path):
     assert Path(there.start).read_text() == "first.keras"
     assert Path(there.dataset.removeprefix("npz:")).read_text() == "arrays.npz"
     assert (there.out, there.width) == (str(tmp_path / "there" / "run"), 7)
+    assert all(f"{tmp_path}/there/" in path for path in (there.distilled, there.start, there.dataset))
     assert {Path(there.distilled).suffix, Path(there.start).suffix} == {".h5", ".keras"}
 
 
@@ -52,5 +53,6 @@ def test_a_set_that_is_absent_here_is_absent_there(tmp_path):
     """Whatever lies at that path on the other machine."""
     config = Config(distilled=str(tmp_path / "absent.h5"))
     assert files_of(config) == {}
+    (tmp_path / "absent.h5").touch()
     assert not Path(elsewhere(config, tmp_path / "there", tmp_path / "run").distilled).exists()
     assert elsewhere(config, tmp_path, tmp_path).dataset == "digits"

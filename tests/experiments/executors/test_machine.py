@@ -36,3 +36,5 @@ def test_a_machine_does_not_differ_from_itself():
 
 def test_features_more_and_less_are_told():
     assert machine.differences({"CPU features": "a b"}, {"CPU features": "b c"}) == ["CPU without a", "CPU with c"]
+    assert machine.differences({"CPU features": "a b"}, {"CPU features": "b"}) == ["CPU without a"]
+    assert machine.differences({"CPU features": "a"}, {"CPU features": "a b"}) == ["CPU with b"]

@@ -242,9 +242,10 @@ def test_a_worker_that_dies_gives_its_job_back(machines, tmp_path):
 
 
 def test_a_job_that_kills_three_workers_has_failed(machines, tmp_path):
-    made = study(tmp_path / "ray", "die", "write")
+    made, events = study(tmp_path / "ray", "die", "write"), []
     with pytest.raises(FailedJobsError, match="a0: worker 0 died on .*, the third one in this job"):
-        go(made, workers=1)
+        execute([made], "ray", events.append, threads=THREADS, workers=1)
+    assert kinds(events, "a0") == ["begin", "given back", "begin", "given back", "begin", "failed"]
     assert contents(made.folder).keys() == {"b.txt"}
 
 
@@ -284,6 +285,20 @@ def test_too_large_files_are_refused(tmp_path, monkeypatch):
 def test_less_than_one_worker_is_refused(tmp_path):
     with pytest.raises(ValueError, match="--workers of at least 1. Received: 0"):
         go(study(tmp_path / "ray", "write"), workers=0)
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_what_changes_results_is_in_the_environment_of_workers(monkeypatch, local):
+    import keras
+
+    monkeypatch.setattr(on_ray, "is_local", lambda: local)
+    monkeypatch.setenv("XLA_FLAGS", "--xla_mine")
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    variables = on_ray._variables(3)
+    assert variables["TF_NUM_INTRAOP_THREADS"] == variables["OMP_NUM_THREADS"] == "3"
+    assert variables["KERAS_BACKEND"] == keras.config.backend()
+    assert (variables["XLA_FLAGS"], variables["TF_ENABLE_ONEDNN_OPTS"]) == ("--xla_mine", "0")
+    assert ("PYTHONPATH" in variables) == local
 
 
 def test_missing_ray_says_what_to_install(tmp_path, monkeypatch):

@@ -32,7 +32,8 @@ class Settings:
 
 
 def copy(settings, job):
-    settings.out.joinpath("made").write_bytes(settings.out.joinpath("needed").read_bytes())
+    for name in ("made", "log"):
+        settings.out.joinpath(name).write_bytes(settings.out.joinpath("needed").read_bytes())
 
 
 def name_the_thread(settings, job):
@@ -60,7 +61,7 @@ def worker():
 
 
 def run(worker, action, files=None, package=None):
-    job = Job("mine", action, {}, ("needed",), ("absent", "made"))
+    job = Job("mine", action, {}, ("needed",), ("absent", "log", "made"))
     return list(
         worker.run(0, job, files or {}, package or Package(pickle.dumps(Settings()), {"dataset/a.png": b"image"}))
     )
@@ -69,7 +70,8 @@ def run(worker, action, files=None, package=None):
 def test_gives_events_then_the_files(worker):
     event, made = run(worker, "copy", {"needed": b"bytes"})
     assert event.kind == "advance"
-    assert made == Made({"made": b"bytes"})
+    assert made == Made({"log": b"bytes", "made": b"bytes"})
+    assert list(made.files) == ["log", "made"]  # by the last one a job is known to be done
     assert (worker.settings[0].inputs / "dataset" / "a.png").read_bytes() == b"image"
 
 
