@@ -40,6 +40,7 @@ def functional_loss(model: keras.Model, loss: Callable[[Any, Any], Any], *, trai
 
     Example:
 
+    >>> import numpy as np
     >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="dense")])
     >>> error = functional_loss(model, keras.losses.MeanSquaredError())
     >>> error(model.trainable_variables, np.ones((4, 2)), np.ones((4, 1))).shape == ()
@@ -123,6 +124,7 @@ def value_and_gradient(function: Function, argument: int = 0) -> Function:
 
     Example:
 
+    >>> import numpy as np
     >>> value, slope = value_and_gradient(lambda x: ops.sum(x**3))(np.array([1.0, 2.0], "float32"))
     >>> float(value), [float(s) for s in slope]
     (9.0, [3.0, 12.0])
@@ -143,6 +145,7 @@ def gradient(function: Function, argument: int = 0) -> Function:
 
     Example:
 
+    >>> import numpy as np
     >>> second = gradient(lambda x: ops.sum(gradient(lambda y: ops.sum(y**3))(x)))
     >>> [float(s) for s in second(np.array([1.0, 2.0], "float32"))]
     [6.0, 12.0]
@@ -159,6 +162,7 @@ def hvp(function: Function) -> Function:
 
     Example:
 
+    >>> import numpy as np
     >>> cubic = hvp(lambda x: ops.sum(x**3))
     >>> [float(p) for p in cubic(np.array([1.0, 2.0], "float32"), np.array([1.0, 1.0], "float32"))]
     [6.0, 12.0]
@@ -196,6 +200,7 @@ def jit(function: Function) -> Function:
 
     Example:
 
+    >>> import numpy as np
     >>> float(jit(lambda x: ops.sum(x))(np.ones(3, "float32")))
     3.0
     """

@@ -62,9 +62,9 @@ def build(builder: Builder, input_shape: tuple[int, ...], num_classes: int, seed
     """A fresh network, whose automatic names are the same in every process.
 
     Args:
-        builder: gets those of `input_shape`, `num_classes`, `seed` and `width` that its parameters name. If `seed` is
-            not among them, it is called with the random generators of Keras, NumPy and Python set to the seed, and
-            these are put back afterwards where that is possible (Keras' cannot be read).
+        builder: one of ours, or a function that gets those of `input_shape`, `num_classes`, `seed` and `width` that
+            its parameters name. It is called with the random generators of Keras, NumPy and Python set to the seed,
+            for initializers without one; those of NumPy and Python are put back, Keras' cannot be read.
         width: None: the builder's own.
 
     Raises:
@@ -73,7 +73,8 @@ def build(builder: Builder, input_shape: tuple[int, ...], num_classes: int, seed
     known = {"input_shape": input_shape, "num_classes": num_classes, "seed": seed, "width": width}
     parameters = inspect.signature(builder).parameters
     arguments = {name: value for name, value in known.items() if name in parameters and value is not None}
-    with names_from_the_start(), contextlib.nullcontext() if "seed" in parameters else _seeded(seed):
+    ours = builder in MODELS.values()  # all of whose initializers have seeds
+    with names_from_the_start(), contextlib.nullcontext() if ours else _seeded(seed):
         model = builder(**arguments)
     _check(model, builder, input_shape, num_classes)
     return model

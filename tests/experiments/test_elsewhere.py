@@ -6,7 +6,7 @@ import pytest
 
 from kerasticket.experiments.config import Config
 from kerasticket.experiments.elsewhere import elsewhere, files_of
-from kerasticket.experiments.experiment import Settings
+from kerasticket.experiments.study import Settings
 
 pytestmark = pytest.mark.same_on_every_backend
 
