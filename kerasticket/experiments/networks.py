@@ -53,11 +53,6 @@ def name_of(builder: Builder) -> str:
     return f"{getattr(builder, '__module__', '?')}:{getattr(builder, '__qualname__', '?')}"
 
 
-def travels(builder: Builder) -> bool:
-    """Whether another process can import the function: it is no notebook's, no lambda, and not within another."""
-    return getattr(builder, "__module__", "__main__") != "__main__" and "<" not in name_of(builder)
-
-
 def build(builder: Builder, input_shape: tuple[int, ...], num_classes: int, seed: int, width: int | None) -> Any:
     """A fresh network, whose automatic names are the same in every process.
 
