@@ -9,8 +9,8 @@ import pytest
 import kerasticket as kt
 from kerasticket.cli import criteria
 from kerasticket.experiments.config import CRITERIA_CONFIGS
-from kerasticket.experiments.study import ExperimentWorker
 from kerasticket.experiments.jobs.tickets import kept_after
+from kerasticket.experiments.study import ExperimentWorker
 
 pytestmark = pytest.mark.same_on_every_backend
 

@@ -1,6 +1,5 @@
 """Points of a sweep: the grid, what is read of flags, and which jobs of two points make the same files."""
 
-import dataclasses
 import itertools
 from pathlib import Path
 
@@ -28,9 +27,9 @@ JOBS = {
     "barrier dense": "seed 0  dense  round 0  barrier 1 2",
     "barrier synthetic": "seed 0  synthetic  round 1  barrier 1 2",
 }
-EVERY = set(JOBS)
+EVERY = frozenset(JOBS)
 REAL = EVERY - {"start", "synthetic"}  # all that is trained on real data, or has the mask of what was
-ON_SYNTHETIC = {"synthetic", "train synthetic", "barrier synthetic"}
+ON_SYNTHETIC = frozenset({"synthetic", "train synthetic", "barrier synthetic"})
 PRUNED = EVERY - {"start", "train dense", "barrier dense"}
 # Which jobs another value of a field must change, by hand.
 DEPEND = {
@@ -46,8 +45,8 @@ DEPEND = {
 SHARED = {
     **dict.fromkeys(("distilled_epochs", "distilled_learning_rate"), EVERY - ON_SYNTHETIC - {"random", "train random"}),
     **dict.fromkeys(("fraction", "rewind_scope", "scope", "criterion"), EVERY - PRUNED),
-    **dict.fromkeys(("batch_size", "momentum", "l2", "augmentation"), {"start"}),
-    **dict.fromkeys(("images_per_class", "epochs", "learning_rate", "rewind_epoch"), {"start", "synthetic"}),
+    **dict.fromkeys(("batch_size", "momentum", "l2", "augmentation"), frozenset({"start"})),
+    **dict.fromkeys(("images_per_class", "epochs", "learning_rate", "rewind_epoch"), frozenset({"start", "synthetic"})),
 }
 
 
@@ -138,7 +137,7 @@ def test_jobs_that_depend_on_a_field_have_other_keys_and_what_it_cannot_change_i
     here, there = keys(CONFIG), keys(CONFIG.replace(**{field: other(getattr(CONFIG, field))}))
     differing = {kind for kind in JOBS if here[kind] != there[kind]}
     assert DEPEND[field] <= differing
-    assert not SHARED.get(field, set()) & differing
+    assert not SHARED.get(field, frozenset()) & differing
 
 
 def test_different_jobs_of_one_point_never_share_a_key():
