@@ -141,6 +141,7 @@ def read_arguments(arguments: list[str]) -> tuple[Config, list[str], Path, Execu
         own.add_argument(flag, nargs="*")
     known, rest = own.parse_known_args(arguments)
     config, execution = parse(rest, CONFIGS, doc=__doc__)
+    execution.refuse_dry_run()
     if not known.sets:
         raise ValueError("Expected --sets FILE... Received: none.")
     given = [flag for flag in decided if getattr(known, flag[2:]) is not None]

@@ -99,6 +99,7 @@ def read_arguments(arguments: list[str]) -> tuple[Config, int, tuple[str, ...], 
     own.add_argument("--criteria", nargs="+", default=CRITERIA)
     known, rest = own.parse_known_args(arguments)
     config, execution = parse(rest, CRITERIA_CONFIGS, doc=__doc__)
+    execution.refuse_dry_run()
     return config, known.imp_seeds, tuple(known.criteria), execution
 
 

@@ -35,7 +35,8 @@ class Execution:
         Raises:
             ValueError: less than one worker or thread.
         """
-        assignments(self.workers, self.threads_per_worker or 1, self.workers_per_gpu, cores())
+        threads = 1 if self.threads_per_worker is None else self.threads_per_worker
+        assignments(self.workers, threads, self.workers_per_gpu, cores())
         os.environ |= environment_of(self._threads(Path(out)))
 
     def count(self) -> int:
@@ -55,8 +56,17 @@ class Execution:
             "mixed": self.mixed,
         }
 
+    def refuse_dry_run(self) -> None:
+        """For commands that cannot say beforehand what they cost.
+
+        Raises:
+            ValueError: --dry-run.
+        """
+        if self.dry_run:
+            raise ValueError("Expected no --dry-run here: `kerasticket prune --dry-run` shows what one run costs.")
+
     def _threads(self, out: Path) -> int:
-        if self.threads_per_worker:
+        if self.threads_per_worker is not None:
             return self.threads_per_worker
         if begun := _threads_of(out):
             return begun
@@ -67,6 +77,6 @@ class Execution:
 
 
 def _threads_of(out: Path) -> int | None:
-    """Those that a run was begun with."""
-    config = out / "config.json"
-    return read_json(config).get("threads") if config.exists() else None
+    """Those that a run was begun with, or the first of the runs in a folder."""
+    configs = (path for path in (out / "config.json", *sorted(out.glob("*/config.json"))) if path.exists())
+    return next((read_json(path).get("threads") for path in configs), None)

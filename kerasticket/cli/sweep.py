@@ -55,8 +55,7 @@ def read_arguments(arguments: list[str]) -> tuple[Config, dict[str, Any], Execut
         values[name] = given
     config, execution = parse(rest, PRESETS, doc=__doc__)
     points.points(config, values)  # refused before Keras is there
-    if execution.dry_run:
-        raise ValueError("Expected no --dry-run of a sweep: `kerasticket prune --dry-run` shows what one point costs.")
+    execution.refuse_dry_run()
     return config, values, execution
 
 

@@ -1,5 +1,6 @@
 """The points of a sweep: configurations that differ in the values that are swept, and what they have in common."""
 
+import collections
 import dataclasses
 import itertools
 import typing
@@ -17,6 +18,8 @@ PRUNING = ("fraction", "rewind_scope", "scope", "criterion", "batch_size", "mome
 DISTILLED = ("distilled_epochs", "distilled_learning_rate", "data_orders")
 # ... and what a training on real data, and so IMP, depends on.
 REAL = ("images_per_class", "epochs", "learning_rate", "batch_size", "momentum", "l2", "augmentation", "rewind_epoch")
+# What a sweep may change.
+SWEPT = tuple(field.name for field in dataclasses.fields(Config) if field.name not in FREE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,19 +48,23 @@ def points(config: Config, values: Mapping[str, Sequence[Any]]) -> list[Point]:
         values: field of `Config` -> its values.
 
     Raises:
-        ValueError: nothing to sweep, an unknown field or one that changes no result, a value twice or of another type.
+        ValueError: nothing to sweep, an unknown field or one that changes no result, a value twice or of another type,
+            or two values that name the same folder.
 
     Example:
         >>> [point.name for point in points(Config(), {"width": (8, 16), "l2": (0.0,)})]
         ['width=8,l2=0.0', 'width=16,l2=0.0']
     """
-    known = [field.name for field in dataclasses.fields(Config) if field.name not in FREE]
     if not values:
         raise ValueError("Expected at least one field to sweep, such as --set learning_rate=.01,.03. Received: none.")
     for name, given in values.items():
-        check_choice(name, known, "--set")
+        check_choice(name, SWEPT, "--set")
         _check_values(name, tuple(given))
-    return [_point(config, dict(zip(values, chosen, strict=True))) for chosen in itertools.product(*values.values())]
+    grid = [_point(config, dict(zip(values, chosen, strict=True))) for chosen in itertools.product(*values.values())]
+    twice = [name for name, count in collections.Counter(point.name for point in grid).items() if count > 1]
+    if twice:
+        raise ValueError(f"Expected values that name a folder for each point. Received: two of '{twice[0]}'.")
+    return grid
 
 
 def parse(text: str) -> tuple[str, tuple[Any, ...]]:
@@ -69,6 +76,7 @@ def parse(text: str) -> tuple[str, tuple[Any, ...]]:
     name, equals, listed = text.partition("=")
     if not equals or not listed:
         raise ValueError(f"Expected --set field=value,value. Received: '{text}'.")
+    check_choice(name, SWEPT, "--set")
     kinds = _types(name)
     return name, tuple(_read(name, value.strip(), kinds) for value in listed.split(","))
 
@@ -92,8 +100,8 @@ def _point(config: Config, values: dict[str, Any]) -> Point:
 
 
 def _types(name: str) -> tuple[type, ...]:
-    hint = typing.get_type_hints(Config).get(name)
-    return typing.get_args(hint) or ((hint,) if hint else (str,))
+    hint = typing.get_type_hints(Config)[name]
+    return typing.get_args(hint) or (hint,)
 
 
 def _read(name: str, text: str, kinds: tuple[type, ...]) -> Any:

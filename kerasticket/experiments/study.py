@@ -4,6 +4,8 @@ import dataclasses
 import functools
 from pathlib import Path
 
+import keras
+
 from kerasticket.experiments import networks
 from kerasticket.experiments.config import Config
 from kerasticket.experiments.elsewhere import elsewhere, files_of
@@ -50,6 +52,7 @@ class ExperimentWorker:
 
     def run(self, job: Job, listener: Listener = ignore) -> None:
         """Does a job, and tells how far it is."""
+        keras.config.set_dtype_policy(self.experiment.config.precision)  # another's may have been loaded since
         JOBS[job.action](self.experiment, functools.partial(_tell, listener, job.name), **job.arguments)
 
 

@@ -100,11 +100,13 @@ class Sweep:
     Attributes:
         points: the grid.
         opened: an experiment for each, whose folder is locked.
+        here: the worker of this process, which has loaded the data.
     """
 
     folder: Path
     points: tuple[Point, ...]
     opened: tuple[Experiment, ...]
+    here: SweepWorker
 
     @classmethod
     def open(cls, config: Config, values: Mapping[str, Sequence[Any]]) -> "Sweep":
@@ -118,14 +120,15 @@ class Sweep:
         for point in grid:
             Experiment.load(point.config, images=worker.images_of(point.config)).check()
         opened = (Experiment.open(point.config, images=worker.images_of(point.config)) for point in grid)
-        return cls(Path(config.out), grid, tuple(opened))
+        return cls(Path(config.out), grid, tuple(opened), worker)
 
     @property
     def settings(self) -> SweepSettings:
         return SweepSettings(self.folder, self.points)
 
     def worker(self) -> SweepWorker:
-        return SweepWorker(self.settings)
+        """One with what is loaded already."""
+        return self.here
 
     def jobs(self) -> list[Job]:
         """What is left to do: where points have a job in common, one does it, and the others copy its files."""

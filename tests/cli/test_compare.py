@@ -107,6 +107,7 @@ def test_sets_with_the_names_of_others_are_refused(tmp_path, monkeypatch):
         (["--sets", "vhs:absent.pt"], "Expected a format of"),
         (["--sets", OURS, "--kinds", "imp"], "of kind synthetic.*Received: --kinds"),
         (["--sets", OURS, "--distilled", OURS], "one of the --sets. Received: --distilled"),
+        (["--sets", OURS, "--dry-run"], "no --dry-run here"),
         (["--sets", OURS, "--model", "vit"], "--model to be one of"),
         (["--sets", OURS, "--csv", str(Path(OURS) / "rows.csv")], "folder that can be written to"),
     ],

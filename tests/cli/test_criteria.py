@@ -122,6 +122,7 @@ def test_cells_hold_mean_and_sample_deviation_or_nothing():
         (["--criteria", "snipp"], "Did you mean 'snip'"),
         (["--imp-seeds", "4"], r"--imp-seeds in 1\.\.3. Received: 4"),
         (["--kinds", "random"], "neither --kinds nor --start"),
+        (["--dry-run"], "no --dry-run here"),
         (["--preset", "cifar10"], "Did you mean 'cifar10-cpu'"),
         (["--train-rounds", "99"], "Expected --train-rounds within"),
     ],

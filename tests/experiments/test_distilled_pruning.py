@@ -1,11 +1,11 @@
 """The study as a function: three executors, own arrays, own networks."""
 
-import json
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from run_files import made
 
 import kerasticket as kt
 from kerasticket.experiments.executors import FailedJobsError
@@ -21,16 +21,6 @@ SMALL = kt.experiments.Config(
     distilled_epochs=4,
     init_seeds=(0,),
 )
-
-
-def made(folder: Path) -> dict[str, bytes | dict]:
-    """All files of the jobs; numbers without the seconds that they took."""
-    content: dict[str, bytes | dict] = {}
-    for path in sorted(folder.glob("seed_*/**/*.*")):
-        content[str(path.relative_to(folder))] = path.read_bytes()
-        if path.suffix == ".json":
-            content[str(path.relative_to(folder))] = json.loads(path.read_text()) | {"seconds": 0, "digest": ""}
-    return content
 
 
 def own_network(input_shape, num_classes, seed):

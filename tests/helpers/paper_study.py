@@ -44,6 +44,9 @@ class PaperWorker:
     def _write(self, job: Job) -> None:
         """Nothing else."""
 
+    def _print(self, job: Job) -> None:
+        os.write(1, b"a line of a library\n")
+
     def _raise(self, job: Job) -> None:
         raise ArithmeticError("no such number")
 
