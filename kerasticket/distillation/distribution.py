@@ -7,7 +7,6 @@ images. No network is trained and no second derivative taken, which makes it the
 import dataclasses
 from typing import ClassVar
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -18,7 +17,8 @@ from kerasticket.data.augmentation.presets import augment, draw
 from kerasticket.data.multi_formation import decode_cells
 from kerasticket.distillation.initialization import INITIALIZATIONS, check_matching, starting_images
 from kerasticket.distillation.method import Method, check_one_of, check_positive, check_rate
-from kerasticket.distillation.networks import fresh_helper, fresh_weights
+from kerasticket.distillation.networks import features_of, fresh_helper, fresh_weights
+from kerasticket.models import MODELS
 from kerasticket.params import Params
 
 
@@ -39,7 +39,8 @@ class DistributionMatching(Method):
         momentum: of the images' SGD.
         real_batch: real images per class and step.
         matching: augmentation, one draw for real and synthetic images.
-        model, width: the network, a name in `kerasticket.models.MODELS`; its features are what its last layer gets.
+        model, width: the network, a name in `kerasticket.models.MODELS`, or "module:function"; its features are what
+            its last layer gets.
 
     Example:
 
@@ -95,7 +96,7 @@ class _Matcher:
         # As many of each class, so that class means are means over an axis.
         self.count = min(settings.real_batch, *(len(positions) for positions in self.of_class))
         network = fresh_helper(settings.model, settings.width, real, seed=0)
-        self.features = keras.Model(network.inputs, network.layers[-1].input)
+        self.features = features_of(network)
         if self.features.non_trainable_variables:
             raise ValueError(
                 f"Expected a network without moving statistics, such as 'convnet'. Received: model={settings.model!r}"
@@ -113,13 +114,21 @@ class _Matcher:
         settings, rng = self.settings, np.random.default_rng([self.seed, index])
         chosen = np.concatenate([rng.choice(positions, self.count, replace=False) for positions in self.of_class])
         parameters = draw(np, settings.matching, lambda *shape: rng.random(shape, np.float32), 1)
-        weights = fresh_weights(self.features, int(rng.integers(2**31)))
+        weights = self._weights(int(rng.integers(2**31)))
         real = self.real.to_float(chosen)
         loss, gradient = self.loss_and_gradient(self.images, weights, real, parameters)
         self.velocity = settings.momentum * self.velocity + ops.convert_to_numpy(gradient)
         # The rate is of normalized pixels; a gradient in them is std times as large, and so is a step.
         self.images = np.clip(self.images - settings.learning_rate * self.std**2 * self.velocity, 0, 1)
         return float(ops.convert_to_numpy(loss))
+
+    def _weights(self, seed: int) -> list:
+        """Of the features of a fresh network; one of ours need not be built for that."""
+        settings = self.settings
+        if settings.model in MODELS:
+            return fresh_weights(self.features, seed)
+        network = fresh_helper(settings.model, settings.width, self.real, seed)
+        return [variable.value for variable in features_of(network).trainable_variables]
 
     def _mismatch(self, images, weights, real, parameters):
         """Squared distance between class means of features, summed over classes."""

@@ -49,7 +49,7 @@ def record_experts(
         epochs: passes over the images.
         zca: whitens the images before.
         learning_rate, batch_size, augmentation: of the training.
-        model, width: the network, a name in `kerasticket.models.MODELS`; `width` is a ConvNet's.
+        model, width: the network, a name in `kerasticket.models.MODELS`, or "module:function"; `width` is a ConvNet's.
         seed: of weights, order and augmentation.
         progress: called with the number of experts that there are.
 

@@ -53,7 +53,7 @@ class GradientMatching(Method):
         net_batch, net_learning_rate, net_momentum, net_l2: of that training.
         matching: augmentation of the matched images, one draw for real and synthetic.
         training: augmentation of the network's training.
-        model, width: the network, a name in `kerasticket.models.MODELS`.
+        model, width: the network, a name in `kerasticket.models.MODELS`, or "module:function".
 
     Example:
 

@@ -14,7 +14,7 @@ from kerasticket.checks import check_choice
 from kerasticket.data import DistilledSet, ImageSet
 from kerasticket.data.digest import digest
 from kerasticket.files.checkpoint import Checkpoint
-from kerasticket.models import MODELS
+from kerasticket.models.own import builder_of
 from kerasticket.params import Params
 
 # Called after each step with (steps done, the images, the loss of the step).
@@ -154,9 +154,10 @@ def _resumed(kept: Checkpoint | None, stepper: Stepper, steps: int) -> int:
 
 
 def check_one_of(settings: Any, **tables: Iterable[str]) -> None:
-    """Raises ValueError unless the fields of these names are in the tables, and `model` in `MODELS`."""
-    for name, known in (tables | {"model": MODELS}).items():
+    """Raises ValueError unless the fields of these names are in the tables, and `model` names a network."""
+    for name, known in tables.items():
         check_choice(getattr(settings, name), known, name)
+    builder_of(settings.model)
 
 
 def check_positive(settings: Any, *names: str) -> None:

@@ -4,21 +4,32 @@ import keras
 
 from kerasticket.data import DistilledSet, ImageSet
 from kerasticket.layers.convolution import speed_up
-from kerasticket.models import MODELS
+from kerasticket.models import MODELS, own
 from kerasticket.models.initializers import SeededInitializer
 from kerasticket.params import Params
 from kerasticket.tickets import masking, optimizer_state
 
 
 def fresh_network(model: str, width: int, images: ImageSet | DistilledSet, seed: int) -> keras.Model:
-    """A network of `kerasticket.models.MODELS` for these images; `width` is a ConvNet's, others have their own."""
-    options = {"width": width} if model == "convnet" else {}
-    return MODELS[model](images.input_shape, images.num_classes, seed=seed, **options)
+    """A network for these images.
+
+    Args:
+        model: a name in `kerasticket.models.MODELS`, or "module:function" of one's own, see `kerasticket.models.own`.
+        width: a ConvNet's, and own functions' that name it; others of ours have their own.
+    """
+    has_width = model == "convnet" or model not in MODELS
+    builder = own.builder_of(model)
+    return own.build(builder, images.input_shape, images.num_classes, seed, width if has_width else None)
 
 
 def fresh_helper(model: str, width: int, images: ImageSet | DistilledSet, seed: int) -> keras.Model:
     """`fresh_network` for a method's own use: see `speed_up`."""
     return speed_up(fresh_network(model, width, images, seed))
+
+
+def features_of(network: keras.Model) -> keras.Model:
+    """What the last layer of a network gets."""
+    return keras.Model(network.inputs, network.layers[-1].input)
 
 
 def fresh_weights(model: keras.Model, seed: int) -> list:

@@ -44,7 +44,7 @@ class RealisticPatches(Method):
         smallest_crop: least area of a square crop, as a fraction; the greatest is 1.
         temperature: of the soft labels; None: classes.
         net_epochs, net_learning_rate, training: of the network that judges; passes, SGD, augmentation.
-        model, width: that network, a name in `kerasticket.models.MODELS`.
+        model, width: that network, a name in `kerasticket.models.MODELS`, or "module:function".
 
     Steps are the passes of the network's training, and the choice, whose loss is 0. `ipc` * factor^2 is at
     most the candidates of the smallest class.

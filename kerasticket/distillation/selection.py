@@ -131,7 +131,7 @@ class Selection(Method):
             GraNd without training, also theirs, finds nothing (Kirsch 2023, arXiv 2303.14753).
         net_learning_rate: of that training, SGD with momentum .9.
         training: its augmentation.
-        model, width: the network, a name in `kerasticket.models.MODELS`.
+        model, width: the network, a name in `kerasticket.models.MODELS`, or "module:function".
 
     A step is one network; the images after it are what the networks so far would choose, and its loss is 0.
 

@@ -32,7 +32,7 @@ def trained_teacher(
 
     Args:
         images: real training images.
-        model, width: the network, a name in `kerasticket.models.MODELS`.
+        model, width: the network, a name in `kerasticket.models.MODELS`, or "module:function".
         epochs: passes over the images; SGD with momentum, `kerasticket.training.Recipe`.
         learning_rate, augmentation: of the training.
         seed: of its weights and its data order.

@@ -62,7 +62,7 @@ class TrajectoryMatching(Method):
         expert_learning_rate, expert_batch, expert_augmentation, expert_seed: of their training.
         folder: keeps the experts; None: they are trained anew in each call and held in memory. It does not change
             the images, and is not in the set's settings.
-        model, width: the network, a name in `kerasticket.models.MODELS`.
+        model, width: the network, a name in `kerasticket.models.MODELS`, or "module:function".
 
     Experts have a seed of their own, so that many sets can be made with them. The loss is below 1 where students end
     nearer to the target than they began; `progress` is not called while experts are recorded, see `record`.

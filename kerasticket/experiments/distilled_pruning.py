@@ -10,10 +10,10 @@ from kerasticket.experiments.config import Config
 from kerasticket.experiments.events import Listener, ignore
 from kerasticket.experiments.executors import EXECUTORS, execute
 from kerasticket.experiments.images import own_images
-from kerasticket.experiments.networks import name_of
 from kerasticket.experiments.report import write_report
 from kerasticket.experiments.run import Run
 from kerasticket.experiments.study import PruningStudy, Settings
+from kerasticket.models.own import name_of
 
 
 def distilled_pruning(

@@ -9,12 +9,12 @@ import keras
 
 import kerasticket as kt
 from kerasticket.checks import check_choice
-from kerasticket.experiments import networks
 from kerasticket.experiments.config import FREE, SEARCHED, Config
 from kerasticket.experiments.executors.threads import threads_here
 from kerasticket.experiments.images import DIGESTS, Images, Own, StudyImages, load_data
 from kerasticket.experiments.plan import Sizes, trained_rounds
 from kerasticket.models import MODELS
+from kerasticket.models import own as own_networks
 from kerasticket.tickets.ticket import Ticket
 
 LATER = (*DIGESTS, "model_sha256", "threads")  # runs of earlier versions have none
@@ -31,7 +31,7 @@ class Experiment:
     run: kt.Run
     images: StudyImages
     start: Ticket | None
-    builder: networks.Builder | None = None
+    builder: own_networks.Builder | None = None
     models: dict[str, keras.Model] = dataclasses.field(default_factory=dict)
     pipelines: dict[tuple[str, int], Any] = dataclasses.field(default_factory=dict)
 
@@ -58,7 +58,7 @@ class Experiment:
         config: Config,
         *,
         own: Own | None = None,
-        builder: networks.Builder | None = None,
+        builder: own_networks.Builder | None = None,
         images: StudyImages | None = None,
     ) -> "Experiment":
         """Loads the data, without a look at the folder.
@@ -213,8 +213,10 @@ class Experiment:
     def new_model(self, seed: int) -> keras.Model:
         """A fresh masked network with the initial weights of a seed."""
         config = self.config
-        builder = self.builder or MODELS.get(config.model) or networks.imported(config.model)
-        return kt.masked(networks.build(builder, self.train.input_shape, self.train.num_classes, seed, config.width))
+        builder = self.builder or own_networks.builder_of(config.model)
+        return kt.masked(
+            own_networks.build(builder, self.train.input_shape, self.train.num_classes, seed, config.width)
+        )
 
     def start_ticket(self, seed: int) -> Ticket:
         """What everything starts from."""
@@ -247,10 +249,10 @@ def _passes_per_epoch(epochs: int, steps: float) -> int:
     return next((number for number in divisors if number * steps >= STEPS_PER_EPOCH), divisors[-1])
 
 
-def _check(config: Config, builder: networks.Builder | None) -> None:
+def _check(config: Config, builder: own_networks.Builder | None) -> None:
     """Raises ValueError for what only a study can get wrong; the package checks the rest."""
     if not builder:
-        networks.check_model(config.model)
+        own_networks.builder_of(config.model, "--model")
     check_choice(config.augmentation, AUGMENTATIONS, "--augmentation")
     check_choice(config.precision, PRECISIONS, "--precision")
     for name in ("epochs", "distilled_epochs", "batch_size"):

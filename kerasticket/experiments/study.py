@@ -6,7 +6,6 @@ from pathlib import Path
 
 import keras
 
-from kerasticket.experiments import networks
 from kerasticket.experiments.config import Config
 from kerasticket.experiments.elsewhere import elsewhere, files_of
 from kerasticket.experiments.events import Event, Listener, ignore
@@ -15,6 +14,7 @@ from kerasticket.experiments.images import Own
 from kerasticket.experiments.job import Job
 from kerasticket.experiments.jobs.table import JOBS
 from kerasticket.experiments.plan import plan
+from kerasticket.models import own as own_networks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Settings:
 
     config: Config
     own: Own = dataclasses.field(default_factory=Own)
-    builder: networks.Builder | None = None
+    builder: own_networks.Builder | None = None
 
     def worker(self) -> "ExperimentWorker":
         """One that does jobs in this process; its run is another's to lock."""

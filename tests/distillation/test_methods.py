@@ -340,3 +340,17 @@ def test_selection_refuses_settings_that_make_no_sense():
         small("selection", by="beauty")
     with pytest.raises(ValueError, match="networks >= 1"):
         small("selection", networks=0)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_takes_a_network_of_the_callers(name, digits):
+    """It decides the images: they are finite, and others than with another network or another seed."""
+    models = ("own_network:small", "convnet")
+    made = {model: small(name, model=model).distill(digits, ipc=1, seed=0).images for model in models}
+    again = small(name, model="own_network:small").distill(digits, ipc=1, seed=0)
+    np.testing.assert_array_equal(again.images, made["own_network:small"])
+    assert np.isfinite(again.images).all()
+    if name != "selection":  # may choose the same ones
+        assert (made["convnet"] != again.images).any()
+    with pytest.raises(ValueError, match="own_network has no such function"):
+        small(name, model="own_network:large")

@@ -1,4 +1,4 @@
-"""The network of a study: one of ours by name, or the caller's own function."""
+"""Networks by name: ours in `MODELS`, or the caller's own function, "module:function"."""
 
 import contextlib
 import importlib
@@ -19,12 +19,19 @@ from kerasticket.models import MODELS
 Builder = Callable[..., keras.Model]
 
 
-def check_model(model: str) -> None:
-    """Raises ValueError unless it is a name in `MODELS`, or "module:function" of a function that can be imported."""
+def builder_of(model: str, what: str = "model") -> Builder:
+    """The function that makes the networks of a name in `MODELS`, or of "module:function".
+
+    >>> builder_of("convnet").__name__
+    'convnet'
+
+    Raises:
+        ValueError: there is none; `what` is how the message calls the name.
+    """
     if ":" in model:
-        imported(model)
-    else:
-        check_choice(model, MODELS, "--model")
+        return imported(model)
+    check_choice(model, MODELS, what)
+    return MODELS[model]
 
 
 def imported(name: str) -> Builder:
@@ -40,11 +47,13 @@ def imported(name: str) -> Builder:
         value = importlib.import_module(module)
     except ImportError as error:
         raise ValueError(
-            f"Expected --model module:function of a module that can be imported. Received: '{name}': {error}."
+            f"Expected a network as module:function of a module that can be imported. Received: '{name}': {error}."
         ) from error
     found = getattr(value, function, None)
     if not callable(found):
-        raise ValueError(f"Expected --model module:function. Received: '{name}', and {module} has no such function.")
+        raise ValueError(
+            f"Expected a network as module:function. Received: '{name}', and {module} has no such function."
+        )
     return found
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import kerasticket as kt
-from kerasticket.experiments import networks
+from kerasticket.models import own
 from kerasticket.params import differing
 
 pytestmark = pytest.mark.same_on_every_backend
@@ -37,9 +37,9 @@ def test_a_function_gets_what_its_parameters_name():
         given.update(num_classes=num_classes, width=width)
         return network(SHAPE, num_classes)
 
-    networks.build(builder, SHAPE, 2, seed=0, width=None)
+    own.build(builder, SHAPE, 2, seed=0, width=None)
     assert given == {"num_classes": 2, "width": 7}  # no width: the function's own
-    networks.build(builder, SHAPE, 2, seed=0, width=5)
+    own.build(builder, SHAPE, 2, seed=0, width=5)
     assert given == {"num_classes": 2, "width": 5}
 
 
@@ -49,7 +49,7 @@ def test_the_seed_decides_the_weights_and_the_callers_generators_are_left_alone(
     expected = np.random.random(), random.random()  # noqa: NPY002
     np.random.seed(5)  # noqa: NPY002
     random.seed(5)
-    params = [kt.get_params(networks.build(drawn_by_the_function, SHAPE, 2, seed, None)) for seed in (0, 0, 1)]
+    params = [kt.get_params(own.build(drawn_by_the_function, SHAPE, 2, seed, None)) for seed in (0, 0, 1)]
     assert not differing(params[0], params[1])
     assert differing(params[0], params[2])
     assert (np.random.random(), random.random()) == expected  # noqa: NPY002
@@ -79,7 +79,7 @@ def any_size(num_classes):
 
 @pytest.mark.parametrize("builder", [subclassed, any_size])
 def test_what_a_network_does_not_say_of_its_shapes_is_no_error(builder):
-    assert networks.build(builder, SHAPE, 2, 0, None).built
+    assert own.build(builder, SHAPE, 2, 0, None).built
 
 
 @pytest.mark.parametrize(
@@ -94,19 +94,18 @@ def test_what_a_network_does_not_say_of_its_shapes_is_no_error(builder):
 )
 def test_what_is_no_network_for_the_images_is_refused(builder, message):
     with pytest.raises(ValueError, match=message):
-        networks.build(builder, SHAPE, 2, 0, None)
+        own.build(builder, SHAPE, 2, 0, None)
 
 
 def test_names_import_the_function_also_from_the_current_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "networks_of_a_test.py").write_text("def build():\n    return 3\n")
     monkeypatch.chdir(tmp_path)
-    found = networks.imported("networks_of_a_test:build")
+    found = own.imported("networks_of_a_test:build")
     assert found() == 3
-    assert networks.name_of(found) == "networks_of_a_test:build"
-    assert networks.travels(found)
-    networks.check_model("networks_of_a_test:build")
-    networks.check_model("convnet")
+    assert own.name_of(found) == "networks_of_a_test:build"
+    assert own.builder_of("networks_of_a_test:build") is found
+    assert own.builder_of("convnet") is kt.models.convnet
 
 
 @pytest.mark.parametrize(
@@ -121,15 +120,4 @@ def test_names_import_the_function_also_from_the_current_folder(tmp_path, monkey
 def test_names_of_nothing_are_refused(model, message, monkeypatch):
     monkeypatch.setattr(sys, "path", [*sys.path])
     with pytest.raises(ValueError, match=message):
-        networks.check_model(model)
-
-
-def test_functions_of_a_program_or_within_another_do_not_travel(monkeypatch):
-    def within():
-        return None
-
-    assert networks.travels(network)
-    assert not networks.travels(within)
-    assert not networks.travels(lambda: None)
-    monkeypatch.setattr(network, "__module__", "__main__")
-    assert not networks.travels(network)
+        own.builder_of(model)
