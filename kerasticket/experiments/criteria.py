@@ -9,6 +9,7 @@ from kerasticket.experiments.events import Listener, ignore
 from kerasticket.experiments.executors import execute
 from kerasticket.experiments.experiment import Experiment
 from kerasticket.experiments.job import Job
+from kerasticket.experiments.jobs.tickets import IMAGES_PER_CLASS
 from kerasticket.experiments.plan import Planner, trained_rounds
 from kerasticket.experiments.run import Run
 from kerasticket.experiments.study import ExperimentWorker, Settings
@@ -40,8 +41,15 @@ class CriteriaStudy:
         """
         for criterion in criteria:
             get(criterion)
+        if len(set(criteria)) < len(criteria):
+            raise ValueError(f"Expected --criteria to be distinct. Received: {criteria}.")
         if config.kinds != ("imp",) or config.start:
             raise ValueError("Expected neither --kinds nor --start here: what is compared are IMP and the --criteria.")
+        if config.images_per_class is not None and config.images_per_class < IMAGES_PER_CLASS:
+            raise ValueError(
+                f"Expected --images-per-class of at least {IMAGES_PER_CLASS}, which criteria look at. "
+                f"Received: {config.images_per_class}."
+            )
         if not 1 <= imp_seeds <= len(config.init_seeds):
             raise ValueError(f"Expected --imp-seeds in 1..{len(config.init_seeds)}. Received: {imp_seeds}.")
         return cls(Experiment.open(config), imp_seeds, criteria)

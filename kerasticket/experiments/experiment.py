@@ -269,5 +269,8 @@ def _check(config: Config, builder: own_networks.Builder | None) -> None:
             f"Expected at least one of --init-seeds and one of --data-orders, none negative. "
             f"Received: {config.init_seeds} and {config.data_orders}."
         )
+    for name in ("init_seeds", "data_orders", "kinds"):
+        if len(set(getattr(config, name))) < len(getattr(config, name)):
+            raise ValueError(f"Expected --{name.replace('_', '-')} to be distinct. Received: {getattr(config, name)}.")
     if config.start and len(config.init_seeds) > 1:
         raise ValueError("A --start ticket has its own initial weights: pass one --init-seeds as its label.")

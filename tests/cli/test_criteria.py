@@ -120,6 +120,8 @@ def test_cells_hold_mean_and_sample_deviation_or_nothing():
     ("flags", "message"),
     [
         (["--criteria", "snipp"], "Did you mean 'snip'"),
+        (["--criteria", "snip", "snip"], "--criteria to be distinct"),
+        (["--images-per-class", "9"], "--images-per-class of at least 10, which criteria look at. Received: 9"),
         (["--imp-seeds", "4"], r"--imp-seeds in 1\.\.3. Received: 4"),
         (["--kinds", "random"], "neither --kinds nor --start"),
         (["--dry-run"], "no --dry-run here"),

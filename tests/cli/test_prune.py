@@ -15,7 +15,6 @@ import pytest
 
 import kerasticket as kt
 from kerasticket.cli import prune as distilled_pruning
-from kerasticket.cli.parsing import parse
 from kerasticket.experiments.config import CONFIGS, Config
 from kerasticket.experiments.experiment import Experiment
 from kerasticket.files.json_files import read_json
@@ -84,45 +83,6 @@ def test_whitened_distilled_images_go_with_whitened_real_ones(tmp_path):
     assert experiment.test.space == "zca"
     distilled_pruning.main(config)
     assert {row["kind"] for row in kt.Run(tmp_path / "run").results()} == {"dense", "synthetic"}
-
-
-@pytest.mark.same_on_every_backend
-def test_a_distilled_set_that_has_changed_is_another_configuration(tmp_path):
-    images = kt.data.DistilledSet.load(SMALL.distilled)
-    images.save(tmp_path / "set.h5")
-    config = small(tmp_path / "run", distilled=str(tmp_path / "set.h5"), kinds=("synthetic",), init_seeds=(0,))
-    Experiment.open(config)
-    dataclasses.replace(images, images=images.images[:, ::-1].copy()).save(tmp_path / "set.h5")
-    with pytest.raises(ValueError, match="distilled_sha256"):
-        Experiment.open(config)
-
-
-@pytest.mark.same_on_every_backend
-def test_a_run_knows_its_real_data_and_both_splits_have_its_classes(tmp_path):
-    """The path is the same, the images or classes behind it are others; classes of a set are found by name."""
-    rng, labels = np.random.default_rng(0), np.array([1, 0, 1, 0])
-    images = rng.integers(0, 256, (4, 16, 16), dtype=np.uint8)
-
-    def data(labels=labels, test_labels=labels, names=("cat", "dog")):
-        arrays = {"x_train": images, "y_train": labels, "x_test": images, "y_test": test_labels}
-        np.savez(tmp_path / "own.npz", class_names=names, **arrays)
-
-    data()
-    train = kt.data.load(f"npz:{tmp_path / 'own.npz'}")
-    other_order = dataclasses.replace(kt.data.random_real(train, 1), class_names=("dog", "cat"))
-    dataclasses.replace(other_order, labels=1 - other_order.labels).save(tmp_path / "set.h5")
-    about = {"dataset": f"npz:{tmp_path / 'own.npz'}", "distilled": str(tmp_path / "set.h5"), "images_per_class": None}
-    config = small(tmp_path / "run", kinds=("synthetic",), init_seeds=(0,), **about)
-    opened = Experiment.open(config)
-    np.testing.assert_array_equal(opened.distilled.labels, kt.data.random_real(train, 1).labels)
-    assert opened.distilled.class_names == ("cat", "dog")
-    Experiment.open(config)
-    data(labels=1 - labels)
-    with pytest.raises(ValueError, match=r"another configuration: train_sha256 was"):
-        Experiment.open(config)
-    data(names=("cat", "fox"))
-    with pytest.raises(ValueError, match=r"Expected the same classes.*\['dog'\].*\['fox'\]"):
-        Experiment.open(config)
 
 
 @pytest.mark.same_on_every_backend
@@ -225,6 +185,9 @@ def test_imp_from_a_synthetic_ticket_rewound_to_an_epoch(whole_run, tmp_path):
         ({"rounds": 0}, "rounds"),
         ({"train_rounds": (2, 4)}, r"--train-rounds within 1\.\.3.*4"),
         ({"data_orders": (1, -1)}, "none negative"),
+        ({"init_seeds": (0, 0)}, r"--init-seeds to be distinct. Received: \(0, 0\)"),
+        ({"data_orders": (1, 2, 1)}, "--data-orders to be distinct"),
+        ({"kinds": ("imp", "imp")}, "--kinds to be distinct"),
         ({"epochs": 0}, "--epochs of at least 1"),
         ({"learning_rate": -1.0}, "learning_rate > 0"),
         ({"kinds": ("random",)}, "one of the first two"),
@@ -235,14 +198,6 @@ def test_bad_input_is_refused_before_any_training(changes, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         distilled_pruning.main(dataclasses.replace(small(tmp_path / "run"), **changes))
     assert not list(tmp_path.glob("run/*"))
-
-
-@pytest.mark.same_on_every_backend
-def test_presets_and_flags():
-    config, _ = parse(["--preset", "cifar10-cpu", "--rounds", "4", "--init-seeds", "3", "5"], CONFIGS, doc="")
-    assert (config.dataset, config.rounds, config.init_seeds, config.width) == ("cifar10", 4, (3, 5), 32)
-    with pytest.raises(ValueError, match="Did you mean 'digits'"):
-        parse(["--preset", "digit"], CONFIGS, doc="")
 
 
 COMMAND = [
