@@ -37,7 +37,9 @@ class Execution:
         """
         threads = 1 if self.threads_per_worker is None else self.threads_per_worker
         assignments(self.workers, threads, self.workers_per_gpu, cores())
-        os.environ |= environment_of(self._threads(Path(out)))
+        wanted = self._threads(Path(out))
+        if wanted != threads_here():  # else each backend may do as it does by itself
+            os.environ |= environment_of(wanted)
 
     def count(self) -> int:
         """How many workers there will be, on this machine."""

@@ -119,8 +119,11 @@ class Sweep:
         worker = SweepWorker(SweepSettings(Path(config.out), grid))
         for point in grid:
             Experiment.load(point.config, images=worker.images_of(point.config)).check()
-        opened = (Experiment.open(point.config, images=worker.images_of(point.config)) for point in grid)
-        return cls(Path(config.out), grid, tuple(opened), worker)
+        opened = tuple(Experiment.open(point.config, images=worker.images_of(point.config)) for point in grid)
+        for experiment in opened:  # networks that were made to check the settings; workers make their own
+            experiment.models.clear()
+            experiment.pipelines.clear()
+        return cls(Path(config.out), grid, opened, worker)
 
     @property
     def settings(self) -> SweepSettings:
