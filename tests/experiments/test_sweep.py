@@ -14,6 +14,7 @@ from run_files import made
 import kerasticket as kt
 from kerasticket.experiments.events import Event
 from kerasticket.experiments.executors.link import packed
+from kerasticket.experiments.job import Job
 from kerasticket.experiments.plan import Sizes, plan
 from kerasticket.experiments.points import points
 from kerasticket.experiments.sweep import Sweep, SweepSettings, finish, sweep
@@ -56,16 +57,32 @@ class Counted:
 
 @dataclasses.dataclass
 class Whole:
-    """A finished sweep."""
+    """A sweep that was killed once and is finished now.
+
+    Attributes:
+        jobs: that were planned at first.
+        before: files that were there after the kill, and when they were written.
+        loaded: how often data were loaded, by both calls.
+    """
 
     folder: Path
     config: kt.experiments.Config
     jobs: list
+    before: dict[Path, int]
     table: pd.DataFrame
     loaded: int
 
     def files(self, point: str) -> dict:
         return made(self.folder / point)
+
+
+def times(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.glob("*/seed_*/**/*.*")}
+
+
+def kill_in_the_second_search(event: Event) -> None:
+    if (event.kind, event.job) == ("advance", f"{SECOND}  seed 0  synthetic  search 1"):
+        raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +93,10 @@ def whole(tmp_path_factory) -> Whole:
         patch.setattr(module, "load_data", Counted(module.load_data))
         study = Sweep.open(config, VALUES)
         jobs = study.jobs()
-        return Whole(Path(config.out), config, jobs, finish(study), module.load_data.calls)
+        with pytest.raises(KeyboardInterrupt):
+            finish(study, listener=kill_in_the_second_search)
+        before = times(Path(config.out))
+        return Whole(Path(config.out), config, jobs, before, sweep(config, VALUES), module.load_data.calls)
 
 
 def actions(jobs) -> dict[str, str]:
@@ -95,26 +115,32 @@ def test_what_points_have_in_common_is_done_once_and_copied(whole):
 
 
 def test_data_that_points_share_are_loaded_once_for_all_jobs(whole):
-    assert whole.loaded == 1
+    assert whole.loaded == 2  # by the call that was killed, and by the one that went on
+
+
+def test_a_killed_sweep_goes_on_where_it_was(whole):
+    assert {path.relative_to(whole.folder).parts[0] for path in whole.before} == {FIRST, SECOND}
+    assert len(whole.before) < len(times(whole.folder))
+    assert whole.before == {path: times(whole.folder)[path] for path in whole.before}
 
 
 def test_a_point_is_a_finished_run_of_its_own(whole):
     for point in points(whole.config, VALUES):
         assert plan(point.config, point.config.out, SIZES) == []
     events: list[Event] = []
-    times = {path: path.stat().st_mtime_ns for path in whole.folder.glob("*/seed_*/**/*.*")}
+    before = times(whole.folder)
     run = kt.experiments.distilled_pruning(point.config, listener=events.append)
     assert [event.kind for event in events] == ["plan"]
-    assert times == {path: path.stat().st_mtime_ns for path in whole.folder.glob("*/seed_*/**/*.*")}
+    assert times(whole.folder) == before
     assert (run.folder / "figure.png").exists()
 
 
 def test_a_point_has_the_files_of_the_same_run_alone(whole, tmp_path):
-    """Those that it has copied; what it has done itself is seen below."""
+    """Copied ones, and those of the search that was killed; a run in one data order has some of them."""
     (_, point) = points(whole.config, VALUES)
-    kt.experiments.distilled_pruning(point.config.replace(out=str(tmp_path), kinds=("imp",), data_orders=(1,)))
+    kt.experiments.distilled_pruning(point.config.replace(out=str(tmp_path), data_orders=(1,)))
     alone, swept = made(tmp_path), whole.files(SECOND)
-    assert set(alone) == {name for name in swept if not set(name.split("/")) & LEFT_OUT and "synthetic" not in name}
+    assert set(alone) == {name for name in swept if not set(name.split("/")) & LEFT_OUT}
     assert [name for name in alone if alone[name] != swept[name]] == []
 
 
@@ -130,28 +156,6 @@ def test_the_table_has_a_row_for_each_training_and_the_mean_barrier(whole):
     written = pd.read_csv(whole.folder / "sweep.csv")
     pd.testing.assert_frame_equal(written, rows, check_dtype=False)
     assert (whole.folder / "sweep.png").stat().st_size > 10_000
-
-
-def kill_in_the_second_search(event: Event) -> None:
-    if (event.kind, event.job) == ("advance", f"{SECOND}  seed 0  synthetic  search 1"):
-        raise KeyboardInterrupt
-
-
-def test_a_sweep_that_is_killed_goes_on_to_the_same_files(whole, tmp_path):
-    """Of one kind in one data order, whose dense network is then trained by itself: to the files of IMP's first."""
-    config = whole.config.replace(out=str(tmp_path), kinds=("synthetic",), data_orders=(1,))
-    with pytest.raises(KeyboardInterrupt):
-        sweep(config, VALUES, listener=kill_in_the_second_search)
-    done = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/seed_*/**/*.*")}
-    assert len(done) == 11 + 1  # all of the first point, and the copied start of the second
-    table = sweep(config, VALUES)
-    assert {path: path.stat().st_mtime_ns for path in done} == done
-    for point in (FIRST, SECOND):
-        found, expected = made(tmp_path / point), whole.files(point)
-        assert set(found) == {name for name in expected if not set(name.split("/")) & LEFT_OUT and "imp" not in name}
-        assert [name for name in found if found[name] != expected[name]] == []
-    assert table.midpoint_barrier.isna().all()
-    assert len(table) == 2 * 2
 
 
 def test_a_point_that_is_added_later_gets_what_is_done(whole, tmp_path):
@@ -186,11 +190,10 @@ def test_each_point_has_its_precision_whichever_was_loaded_last(tmp_path):
     """A worker keeps points, and Keras has one precision for all that is built."""
     config = SMALL.replace(out=str(tmp_path), init_seeds=(0, 1))
     before = keras.config.dtype_policy()
-    study = Sweep.open(config, {"precision": ("float32", "mixed_bfloat16")})
-    starts = [job for job in study.jobs() if job.name.endswith("start")]
+    worker = SweepSettings(tmp_path, tuple(points(config, {"precision": ("float32", "mixed_bfloat16")}))).worker()
     try:
-        for job in sorted(starts, key=lambda job: job.arguments["seed"]):  # by turns
-            study.worker().run(job)
+        for seed, point in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            worker.run(Job("", "start", {"seed": seed, "point": point}, (), ()))
     finally:
         keras.config.set_dtype_policy(before)
     for seed in (0, 1):

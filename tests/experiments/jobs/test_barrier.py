@@ -12,6 +12,7 @@ from kerasticket.models import saved
 pytestmark = pytest.mark.same_on_every_backend
 
 WHICH = {"seed": 0, "kind": "dense", "index": 0}
+LAST = "logits/kernel"
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +25,7 @@ def experiment(tmp_path_factory):
     into, bias, out = "hidden_1/kernel", "hidden_1/bias", "hidden_2/kernel"
     turned = {into: trained[into][:, ::-1], bias: trained[bias][::-1], out: trained[out][::-1]}
     ticket.save_trained(made.run.order(**WHICH, data_order=1) / "trained.keras", trained | turned)
+    ticket.save_trained(made.run.order(**WHICH, data_order=3) / "trained.keras", trained | {LAST: -trained[LAST]})
     return made
 
 
@@ -61,3 +63,16 @@ def test_no_barrier_lies_between_a_network_and_itself(experiment):
     found = read_json(experiment.run.barrier(**WHICH, first=1, second=1))
     assert found["barrier"] == pytest.approx(0, abs=1e-5)
     assert found["error_barrier"] == 0
+
+
+def test_the_highest_point_is_an_end_where_only_the_last_layer_differs(experiment):
+    """In which the loss is convex: above the mean of the ends by half of their difference, and below it in between."""
+    barrier(experiment, ignore, **WHICH, first=2, second=3)
+    found = read_json(experiment.run.barrier(**WHICH, first=2, second=3))
+    losses = []
+    for order in (2, 3):
+        trained = saved.load(experiment.run.order(**WHICH, data_order=order) / "trained.keras")
+        kt.set_params(experiment.model("imp"), kt.get_params(trained))
+        losses.append(experiment.evaluate(experiment.model("imp"))["loss"])
+    assert found["barrier"] == pytest.approx((losses[1] - losses[0]) / 2, rel=1e-3)
+    assert found["midpoint_barrier"] < -0.1
