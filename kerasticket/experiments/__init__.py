@@ -1,6 +1,8 @@
 """Studies: plans of jobs, where they run, runs on disk that resume, their frames and the figures of the paper."""
 
 import importlib
+import sys
+import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what editors and type checkers see; a test holds it to the table below
@@ -47,6 +49,14 @@ if not TYPE_CHECKING:  # it would make every misspelled name Any
         value = getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
         globals()[name] = value  # also where a submodule of that name has just taken its place
         return value
+
+    class _Package(types.ModuleType):
+        def __setattr__(self, name: str, value: Any) -> None:
+            """Importing a submodule would put it in the place of the function that has its name: that stays."""
+            if not (name in _NAMES and isinstance(value, types.ModuleType)):
+                super().__setattr__(name, value)
+
+    sys.modules[__name__].__class__ = _Package
 
 
 def __dir__() -> list[str]:

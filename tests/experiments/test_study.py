@@ -1,5 +1,6 @@
 """Distilled pruning as a study: its jobs, its worker, and the settings that travel."""
 
+import importlib
 import pickle
 
 import pytest
@@ -51,3 +52,10 @@ def test_a_worker_of_settings_makes_the_same_bytes_as_that_of_the_study(tmp_path
         pickle.loads(packed(settings)).worker().run(job)
     tickets = [kt.Run(tmp_path / name).ticket(0, "dense", 0).read_bytes() for name in ("here", "there")]
     assert tickets[0] == tickets[1]
+
+
+@pytest.mark.parametrize("name", ["distilled_pruning", "plan", "sweep"])
+def test_a_function_is_not_hidden_by_the_file_of_its_name(name):
+    module = importlib.import_module(f"kerasticket.experiments.{name}")
+    setattr(kt.experiments, name, module)  # as import does
+    assert getattr(kt.experiments, name) is getattr(module, name)
