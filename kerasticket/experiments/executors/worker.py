@@ -24,7 +24,7 @@ def main() -> None:
     threading.Thread(target=_receive, args=(link, inbox), daemon=True).start()
     link.send(Ready())
     workers: dict[int, Any] = {}
-    settings: dict[int, Any] = {}
+    settings: dict[int, bytes] = {}
     while True:
         link.send(_do(inbox.get(), link, workers, settings))
 
@@ -36,14 +36,15 @@ def _receive(link: Link, inbox: "queue.SimpleQueue[Begin]") -> None:
     os._exit(0)  # at once, wherever the job is: a new study may go on in the same folder
 
 
-def _do(message: Begin, link: Link, workers: dict[int, Any], settings: dict[int, Any]) -> Done | Raised:
+def _do(message: Begin, link: Link, workers: dict[int, Any], settings: dict[int, bytes]) -> Done | Raised:
     try:
         if message.settings is not None:
-            settings[message.study] = pickle.loads(message.settings)  # of whoever started this process
+            settings[message.study] = message.settings
         if message.study not in workers:
             while len(workers) >= KEPT:
                 workers.pop(next(iter(workers)))
-            workers[message.study] = settings[message.study].worker()
+            made = pickle.loads(settings[message.study])  # of whoever started this process
+            workers[message.study] = made.worker()
         workers[message.study].run(message.job, link.send)
     except OSError as error:
         return Raised(f"{type(error).__name__}: {error}", traceback.format_exc(), fatal=True)
