@@ -146,7 +146,7 @@ class _Pool:
         self.here = signature()
         self.members: list[_Member] = []
         self.packages: dict[int, Any] = {}
-        self.deaths: collections.Counter[str] = collections.Counter()
+        self.deaths: collections.Counter[tuple[int, str] | None] = collections.Counter()
 
     def __enter__(self) -> "_Pool":
         return self
@@ -259,13 +259,14 @@ class _Pool:
             member.item,
             f"{member.name} died{f' on {member.host!r}' if member.host else ''} ({type(error).__name__})",
         )
-        what = item.job.name if item else "its start"
-        self.deaths[what] += 1
+        what = item.job.name if item else ""
+        key = (item.study, what) if item else None
+        self.deaths[key] += 1
         if not item:
-            if self.deaths[what] >= DEATHS:
+            if self.deaths[key] >= DEATHS:
                 raise RuntimeError(f"{how} at its start, the third one. Ray says: {error}") from error
             member.actor = self.kind.remote()  # Ray has given this one up
-        elif self.deaths[what] >= DEATHS:
+        elif self.deaths[key] >= DEATHS:
             text = f"{how}, the third one in this job.{KILLED} Its output is in the logs of Ray there."
             self.schedule.fail(item, text, str(error))
             self.listener(Event("failed", what, member.name, text=f"{what}: {text}"))

@@ -93,7 +93,7 @@ class _Pool:
         self.places, self.threads, self.logs = places, threads, logs
         self.members: dict[str, _Member] = {}
         self.inbox: queue.SimpleQueue[tuple[_Member, Message | None]] = queue.SimpleQueue()
-        self.deaths: collections.Counter[str] = collections.Counter()
+        self.deaths: collections.Counter[tuple[int, str] | None] = collections.Counter()  # None: at their start
 
     def __enter__(self) -> "_Pool":
         self.logs.mkdir(parents=True, exist_ok=True)
@@ -178,11 +178,12 @@ class _Pool:
         member.link.close()
         del self.members[member.name]
         how = f"{member.name} died (exit code {code})"
-        what = member.item.job.name if member.item else "its start"
-        self.deaths[what] += 1
-        if self.deaths[what] >= DEATHS and not member.item:
+        what = member.item.job.name if member.item else ""
+        key = (member.item.study, what) if member.item else None
+        self.deaths[key] += bool(member.item) or not member.ready  # one that waits for a job may be killed any time
+        if self.deaths[key] >= DEATHS and not member.item:
             raise RuntimeError(f"{how} at its start, the third one. Its output is in '{self.log_of(member.name)}'.")
-        if member.item and self.deaths[what] >= DEATHS:
+        if member.item and self.deaths[key] >= DEATHS:
             error = f"{how}, the third one in this job.{KILLED} Its output is in '{self.log_of(member.name)}'."
             self.schedule.fail(member.item, error)
             self.listener(Event("failed", what, member.name, text=f"{what}: {error}"))

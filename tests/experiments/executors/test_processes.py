@@ -85,6 +85,15 @@ def test_a_worker_that_dies_gives_its_job_back(tmp_path):
     assert "exit code -9" in back.text
 
 
+def test_jobs_of_one_name_in_several_studies_have_deaths_of_their_own(tmp_path):
+    folders = [tmp_path / name for name in "abcd"]
+    for folder in folders:
+        folder.mkdir()
+    studies = [PaperStudy(folder, chains=1, length=1, actions=(("0-0", "die_once"),)) for folder in folders]
+    execute(studies, "processes", workers=1, threads=1)
+    assert all(len(files(folder)) == 1 for folder in folders)
+
+
 def test_a_job_that_kills_three_workers_has_failed(tmp_path):
     study = PaperStudy(tmp_path, chains=2, length=1, actions=(("0-0", "die"),))
     with pytest.raises(FailedJobsError, match=r"0-0: worker . died \(exit code -9\), the third one.*memory.*worker_"):
