@@ -9,7 +9,7 @@ import pytest
 import kerasticket as kt
 from kerasticket.cli import compare as compare_sets
 from kerasticket.data.formats import importers
-from kerasticket.experiments.experiment import Experiment
+from kerasticket.experiments.study import ExperimentWorker
 
 pytestmark = pytest.mark.same_on_every_backend
 ROOT = Path(__file__).parents[2]
@@ -32,8 +32,10 @@ SMALL += [
 
 def call(folder, *sets, flags=()):
     """Runs the script; the rows that it wrote."""
-    config, names, path = compare_sets.read_arguments(["--sets", *sets, *SMALL, "--out", str(folder), *flags])
-    compare_sets.main(config, names, path)
+    config, names, path, execution = compare_sets.read_arguments(
+        ["--sets", *sets, *SMALL, "--out", str(folder), *flags]
+    )
+    compare_sets.main(config, names, path, execution)
     with open(path, newline="") as file:
         return list(csv.DictReader(file))
 
@@ -64,15 +66,15 @@ def test_each_set_stands_beside_the_controls_of_the_first(rows):
 @pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_rows(rows, tmp_path, monkeypatch):
     """Killed within the second set; what is finished is not done again."""
-    expected, train = [row for row in rows if row["set"] != "theirs"], Experiment.train_tickets
+    expected, run = [row for row in rows if row["set"] != "theirs"], ExperimentWorker.run
 
-    def kill(self, seed):
-        if "random_real" in self.config.distilled:
+    def kill(self, job, listener):
+        if job.action == "train" and "random_real" in self.experiment.config.distilled:
             raise KeyboardInterrupt
-        train(self, seed)
+        run(self, job, listener)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Experiment, "train_tickets", kill)
+        patched.setattr(ExperimentWorker, "run", kill)
         with pytest.raises(KeyboardInterrupt):
             call(tmp_path, OURS)
     assert len((tmp_path / "sets.csv").read_text().splitlines()) == 3  # the first set's rows are safe
@@ -83,7 +85,7 @@ def test_a_killed_run_goes_on_to_the_same_rows(rows, tmp_path, monkeypatch):
 
 def test_sets_with_the_names_of_others_are_refused(tmp_path, monkeypatch):
     """Of the same call, of an earlier one, of a control; the earlier file stays."""
-    monkeypatch.setattr(Experiment, "find_tickets", None)  # all of it comes before the work
+    monkeypatch.setattr(ExperimentWorker, "run", None)  # all of it comes before the work
     other = kt.data.random_real(kt.data.load("digits"), 1, seed=1)
     for name in ("digits_ipc1", "random_real"):
         other.save(tmp_path / f"{name}.h5")
@@ -113,6 +115,6 @@ def test_sets_with_the_names_of_others_are_refused(tmp_path, monkeypatch):
     ],
 )
 def test_bad_arguments_are_refused_before_the_work(flags, message, tmp_path, monkeypatch):
-    monkeypatch.setattr(Experiment, "find_tickets", None)
+    monkeypatch.setattr(ExperimentWorker, "run", None)
     with pytest.raises(ValueError, match=message):
         compare_sets.main(*compare_sets.read_arguments([*flags, "--out", str(tmp_path)]))
