@@ -342,6 +342,7 @@ def test_selection_refuses_settings_that_make_no_sense():
         small("selection", networks=0)
 
 
+@pytest.mark.same_on_every_backend
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_takes_a_network_of_the_callers(name, digits):
     """It decides the images: they are finite, and others than with another network or another seed."""
