@@ -296,11 +296,14 @@ def test_a_distribution_that_keras_ignores_is_refused():
 def test_one_of_several_processes_of_torch_is_refused(monkeypatch):
     from torch import distributed
 
-    model, data = compiled(kt.masked(network(synchronized=False))), augmented()
-    monkeypatch.setattr(distributed, "is_initialized", lambda: True)
-    monkeypatch.setattr(distributed, "get_world_size", lambda: 2)
-    with pytest.raises(ValueError, match=r"Expected one process.*torch\.distributed with 2 processes"):
-        prune(model, data)
+    model, data = compiled(kt.masked(network())), augmented()
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    try:
+        monkeypatch.setattr(distributed, "get_world_size", lambda: 2)
+        with pytest.raises(ValueError, match=r"Expected one process.*torch\.distributed with 2 processes"):
+            prune(model, data)
+    finally:
+        distributed.destroy_process_group()
 
 
 PROGRAMS = [
