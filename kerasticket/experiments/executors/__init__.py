@@ -1,10 +1,11 @@
 """Where jobs run, by name. Executors differ in nothing else: with equal threads all make the same files."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from kerasticket.checks import check_choice
-from kerasticket.experiments.events import Listener, ignore
+from kerasticket.experiments.events import Event, Listener, ignore
 from kerasticket.experiments.executors.inline import inline
 from kerasticket.experiments.executors.processes import processes
 from kerasticket.experiments.schedule import Failure, Study
@@ -16,6 +17,8 @@ def ray(studies: list[Study], listener: Listener = ignore, **options: Any) -> li
 
     return on_ray(studies, listener, **options)
 
+
+_LOG = logging.getLogger(__name__)
 
 EXECUTORS: dict[str, Callable[..., list[Failure]]] = {"inline": inline, "processes": processes, "ray": ray}
 
@@ -48,5 +51,17 @@ def execute(studies: list[Study], executor: str = "inline", listener: Listener =
         FailedJobsError: some jobs raised errors.
     """
     check_choice(executor, EXECUTORS, "--executor")
-    if failures := EXECUTORS[executor](studies, listener, **options):
+    if failures := EXECUTORS[executor](studies, _logged(listener), **options):
         raise FailedJobsError(failures)
+
+
+def _logged(listener: Listener) -> Listener:
+    """The listener, and the log of the name of this package: a line for whatever has a text but mere progress."""
+
+    def both(event: Event) -> None:
+        if event.text and event.kind != "advance":
+            level = logging.WARNING if event.kind in ("failed", "given back") else logging.INFO
+            _LOG.log(level, "%s", event.text)
+        listener(event)
+
+    return both

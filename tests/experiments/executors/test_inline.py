@@ -31,6 +31,16 @@ def test_a_job_that_raises_is_named_and_others_go_on(tmp_path):
     assert [job for job, _ in attempts(tmp_path)].count("1-0") == 1
 
 
+def test_what_happens_is_logged(tmp_path, caplog):
+    caplog.set_level("INFO", "kerasticket")
+    with pytest.raises(FailedJobsError):
+        execute([PaperStudy(tmp_path, chains=1, length=1, actions=(("0-0", "raise"),))])
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("INFO", "1 jobs"),
+        ("WARNING", "0-0: no such number"),
+    ]
+
+
 def test_a_full_disk_ends_the_study(tmp_path):
     with pytest.raises(OSError, match="No space left"):
         execute([PaperStudy(tmp_path, actions=(("0-0", "fill_the_disk"),))])
