@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from kerasticket.data.sets import file_of
 from kerasticket.data.sources.real import FOLDERS
 from kerasticket.experiments.config import Config
 
@@ -17,7 +18,9 @@ def files_of(config: Config) -> dict[str, Path]:
     >>> files_of(Config(dataset="digits", distilled="none"))
     {}
     """
-    named = {_name("distilled", config.distilled): Path(config.distilled)}
+    named = {}
+    if distilled := file_of(config.distilled):
+        named[_name("distilled", config.distilled)] = distilled
     if config.start:
         named[_name("start", config.start)] = Path(config.start)
     prefix, _, path = config.dataset.partition(":")

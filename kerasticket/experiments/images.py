@@ -1,12 +1,12 @@
 """The images of a study: real ones of both splits and a distilled set, in one space, with one order of classes."""
 
 import dataclasses
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import kerasticket as kt
 from kerasticket.data.classes import check_same, in_the_order_of
 from kerasticket.data.digest import digest
+from kerasticket.data.sets import file_of
 from kerasticket.experiments.config import Config
 
 Images = kt.data.ImageSet | kt.data.StreamedImages | kt.data.DistilledSet  # the last: whitened real images
@@ -120,7 +120,7 @@ def _in_memory(images: Images) -> kt.data.ImageSet:
 
 def _load_distilled(config: Config) -> kt.data.DistilledSet | None:
     """The distilled set; it may be absent where no search uses it, but counts as part of the run if it is there."""
-    if not Path(config.distilled).exists():
+    if file_of(config.distilled) is None:
         if "synthetic" not in config.kinds:
             return None
         preset = {"cifar10": " --preset cifar10-cpu", "digits": ""}.get(config.dataset, "")

@@ -38,3 +38,15 @@ def test_the_wheel_has_every_set_of_the_checkout():
     for file in ASSETS.glob("*.h5"):
         assert f'"kerasticket/assets/distilled/{file.name}"' in pyproject
     assert sets.located("a/b") == Path("a/b")
+
+
+def test_a_path_within_a_checkout_is_found_outside_one(tmp_path, monkeypatch):
+    """So that the presets' paths serve who has only the wheel, in any folder; a file that is there comes first."""
+    monkeypatch.chdir(tmp_path)
+    path = Path("assets/distilled/digits_ipc10.h5")
+    assert sets.file_of(path).samefile(ASSETS / "digits_ipc10.h5")
+    assert sets.file_of("assets/distilled/absent.h5") is None
+    assert sets.file_of("absent") is None
+    (tmp_path / path.parent).mkdir(parents=True)
+    kt.data.DistilledSet.load("digits_ipc1").save(path)
+    assert len(kt.data.DistilledSet.load(path).images) == 10
