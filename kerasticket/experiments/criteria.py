@@ -89,7 +89,16 @@ class CriteriaStudy:
 
 
 def finish(study: CriteriaStudy, executor: str = "inline", listener: Listener = ignore, **options: Any) -> Run:
-    """Does what is left of a comparison."""
+    """Does what is left of a comparison.
+
+    Raises:
+        FileNotFoundError: what was made did not stay.
+    """
     execute([study], executor, listener, **options)
     study.experiment.run.close()
+    if gone := study.jobs():
+        raise FileNotFoundError(
+            f"{len(gone)} results are not where they were written, such as that of '{gone[0].name}': they were deleted "
+            "while this command worked. Run the same command again; it makes what is missing."
+        )
     return study.experiment.run

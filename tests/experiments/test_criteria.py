@@ -3,6 +3,7 @@
 import pytest
 from tiny_experiments import tiny
 
+from kerasticket.experiments import criteria
 from kerasticket.experiments.criteria import CRITERIA, CriteriaStudy
 from kerasticket.experiments.schedule import Schedule
 from kerasticket.experiments.study import Settings
@@ -61,3 +62,11 @@ def test_the_command_has_the_same_criteria():
     from kerasticket.cli import criteria
 
     assert criteria.CRITERIA == CRITERIA
+
+
+def test_what_was_deleted_while_it_worked_is_told(study, monkeypatch):
+    monkeypatch.setattr(criteria, "execute", lambda *studies, **options: None)  # as if nothing had stayed
+    with pytest.raises(
+        FileNotFoundError, match=r"results are not where they were written.*'seed 0  start'.*same command"
+    ):
+        criteria.finish(study)
